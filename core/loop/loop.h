@@ -1,0 +1,128 @@
+/* loop.h: the room below all others: threads and their event loops, end-of-turn wake-ups, timers, names, log, metrics. */
+#ifndef LOOP_H
+#define LOOP_H
+#include "culvert/culvert.h"
+#include "loop/mem.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* One loaded module under one section name. Made by boot/, immutable afterwards. */
+struct cv_instance {
+    const struct cv_module *module;
+    const char *name;   /* the section: "edge_http2", or "access_headers api" */
+    unsigned id;        /* index of its cv_self in cv_worker.selfs            */
+    size_t slot_at;     /* where cv_slot() finds its bytes in a request       */
+};
+
+/* ---- threads ---------------------------------------------------------------------------------------- */
+
+#define THREADS_MAX 65 /* main and at most 64 workers */
+
+struct chain;       /* request/ */
+struct route_table; /* request/ */
+struct request;     /* request/ */
+struct post;
+
+struct cv_worker {
+    unsigned index; /* 0 is the main thread, workers follow: also the index of its metric cells */
+    struct event_base *base;
+    pthread_t thread;
+    bool running;
+
+    /* posts from other threads */
+    pthread_mutex_t post_lock;
+    struct post *post_first, **post_last;
+    int post_fd;
+    struct event *post_event;
+    bool post_closed;
+
+    /* end of turn: requests with news first, then the late ones */
+    struct event turn_event;
+    struct request *ready_first, **ready_last;
+    void (*run_ready)(struct cv_worker *); /* set by request/ */
+    struct cv_late *late_first, **late_last;
+
+    int64_t now_ms; /* 0: not taken in this turn */
+    _Atomic int64_t beat_ms; /* when the loop last turned: for liveness probes */
+
+    /* what a thread keeps for others */
+    struct cv_self *selfs;   /* by instance id                        */
+    const struct chain *chain;
+    struct route_table *routes; /* in force on this thread; one reference */
+    void *resolver;
+    void *request_pool;      /* request/: free chunks, arena blocks   */
+    void *series_cache;      /* metrics                               */
+};
+
+struct cv_worker *worker_new(unsigned index);          /* its loop exists, nothing runs  */
+void worker_thread(struct cv_worker *);                /* starts the thread (not for 0)  */
+void worker_run(struct cv_worker *);                   /* the main thread's own run      */
+void worker_quit(struct cv_worker *);                  /* from any thread: leave the loop; posts already queued still run */
+void worker_free(struct cv_worker *);                  /* joins; runs no more posts      */
+struct cv_worker *worker_current(void);                /* of this thread; NULL elsewhere */
+static inline const struct cv_self *worker_self(const struct cv_worker *w, const struct cv_instance *i)
+{
+    return &w->selfs[i->id];
+}
+int64_t worker_now(struct cv_worker *);                /* monotonic ms, taken once a turn */
+void worker_end_of_turn(struct cv_worker *);           /* asks for run_ready and the late ones */
+/* A cv_self for core code that is not a module: conf and instance are NULL. */
+const struct cv_self *worker_core_self(struct cv_worker *);
+
+/* Names (resolve.c): the state of one thread. */
+void resolver_new(struct cv_worker *);
+void resolver_free(struct cv_worker *);
+
+/* ---- log --------------------------------------------------------------------------------------------- */
+
+struct log_conf {
+    int level;  /* enum cv_level */
+    int output; /* 0 console, 1 json */
+    const char *file, *directory;
+};
+extern const struct cv_option log_options[];
+enum cv_error log_setup(const struct log_conf *, struct cv_err *); /* again at reload; until then: info, console */
+void log_level_set(enum cv_level);
+void log_line(enum cv_level, const struct cv_fields *, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void log_close(void);
+
+/* ---- metrics ----------------------------------------------------------------------------------------- */
+
+/* The core's own metrics, docs/protocol.md §22: a table in metrics_core.c, one enumerator each. */
+enum core_metric {
+    M_BUILD_INFO,
+    M_LOCAL_CONFIG_PUSHES,
+    M_LOCAL_CONFIG_PUSH_ERRORS,
+    M_CONFIG_VERSION,
+    M_HA_CONNECTIONS,
+    M_TOTAL_REQUESTS,
+    M_CONCURRENT_REQUESTS,
+    M_REQUEST_ERRORS,
+    M_RESPONSE_BY_CODE,
+    M_SERVER_LOCATIONS,
+    M_REGISTER_SUCCESS,
+    M_REGISTER_FAIL,
+    M_TCP_ACTIVE_SESSIONS,
+    M_TCP_TOTAL_SESSIONS,
+    M_PROXY_CONNECT_LATENCY,
+    M_PROXY_CONNECT_ERRORS,
+    M_RPC_CLIENT_OPERATIONS,
+    M_RPC_CLIENT_FAILURES,
+    M_RPC_CLIENT_LATENCY,
+    M_RPC_SERVER_OPERATIONS,
+    M_RPC_SERVER_FAILURES,
+    M_RPC_SERVER_LATENCY,
+    M_CULVERT_ERRORS,        /* culvert_request_errors_total{reason} */
+    M_CULVERT_BYTES,         /* culvert_bytes_total{direction} up, down */
+    M_CULVERT_PIPE_BYTES,    /* culvert_pipe_bytes: held now */
+    M_CULVERT_REFUSED,       /* culvert_requests_refused_total{limit} */
+    M_CULVERT_OPEN_REQUESTS, /* culvert_open_requests{type} */
+    M_CORE_END
+};
+/* values in the order of the labels of the row; NULL when it has none */
+struct cv_series *metric(enum core_metric, const struct cv_str *values);
+#define METRIC(id, ...) metric((id), (const struct cv_str[]){ __VA_ARGS__ })
+/* Values are kept by metric, not by instance: two instances of one module share them. */
+void metrics_free(void);
+#endif

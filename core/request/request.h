@@ -1,0 +1,81 @@
+/* request.h: room 2, one request: its memory, headers, pipes, life, and the chain that it passes. */
+#ifndef REQUEST_H
+#define REQUEST_H
+#include "culvert/route.h"
+#include "loop/loop.h"
+
+/* ---- memory of one thread: chunks for pipes and blocks for arenas ------------------------------------- */
+
+struct limits_conf {
+    struct cv_bytes memory;  /* hard cap on bytes that pipes of one worker hold    */
+    int requests;            /* open requests of one worker                        */
+    struct cv_bytes pipe;    /* how much one direction of one request holds        */
+    struct cv_bytes headers; /* of one request's head                              */
+};
+extern const struct cv_option limits_options[];
+
+struct chunk {
+    struct chunk *next;
+    uint32_t from, to; /* bytes data[from…to) are in use */
+    uint8_t headroom[CV_HEADROOM];
+    uint8_t data[CV_CHUNK];
+};
+
+/* Gives the thread its pools and hooks. limits must outlive it. */
+void requests_setup(struct cv_worker *, const struct limits_conf *);
+void requests_teardown(struct cv_worker *);
+/* How many requests are open on this thread. */
+unsigned requests_open(const struct cv_worker *);
+
+/* ---- arena -------------------------------------------------------------------------------------------- */
+
+struct arena {
+    struct cv_worker *worker;
+    struct arena_block *blocks; /* newest first; none at the beginning */
+};
+void *arena_alloc(struct arena *, size_t n); /* zeroed, aligned to 16 */
+void arena_free(struct arena *);
+
+/* ---- pipe --------------------------------------------------------------------------------------------- */
+
+struct cv_pipe {
+    struct request *req;
+    struct chunk *first, *last;
+    size_t held;     /* written and not consumed            */
+    size_t limit;
+    size_t news;     /* bytes consumed that the writer has not been told of */
+    uint64_t total;  /* bytes ever written                  */
+    bool finished;   /* by the writer                       */
+    bool readable;   /* the reader is to be woken           */
+    bool dead;       /* the request is over: writes vanish  */
+};
+void pipe_init(struct cv_pipe *, struct request *, size_t limit);
+void pipe_kill(struct cv_pipe *); /* drops what it holds */
+
+/* ---- one request -------------------------------------------------------------------------------------- */
+
+/* What tunnel/ makes its connections from. */
+struct conn_base {
+    struct cv_conn pub;
+    struct request *requests; /* open ones */
+    unsigned open;
+    void (*idle)(struct conn_base *); /* the last open request has closed (end of turn); may be NULL */
+};
+
+struct chain { /* the instances of one thread and generation, in ini order */
+    const struct cv_self *const *filters;
+    size_t n_filters;
+    const struct cv_self *const *origins; /* the registrar first */
+    size_t n_origins;
+    const struct cv_self *const *observers;
+    size_t n_observers;
+    size_t slot_bytes; /* of all instances together */
+};
+
+/* Every open request of the connection is failed; their closed() come at the end of this turn, then idle(). */
+void requests_fail_all(struct conn_base *, enum cv_error, const char *why);
+/* The routing table in force on this thread; takes over the reference. Requests that run keep theirs. */
+void requests_set_routes(struct cv_worker *, struct route_table *table_take);
+/* An open request of this thread by id, or NULL: for answers that come from another thread. */
+struct cv_req *request_find(struct cv_worker *, uint64_t id);
+#endif

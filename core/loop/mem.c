@@ -20,23 +20,27 @@ static _Noreturn void out_of_memory(size_t n, size_t size)
 void *cv_xmalloc(size_t n)
 {
     void *p = malloc(n ? n : 1);
-    if (!p) out_of_memory(n, 1);
+    if (!p)
+        out_of_memory(n, 1);
     return p;
 }
 
 void *cv_xcalloc(size_t n, size_t size)
 {
     void *p = n && size ? calloc(n, size) : calloc(1, 1);
-    if (!p) out_of_memory(n, size);
+    if (!p)
+        out_of_memory(n, size);
     return p;
 }
 
 void *cv_xrealloc(void *old, size_t n, size_t size)
 {
     size_t bytes;
-    if (__builtin_mul_overflow(n, size, &bytes)) out_of_memory(n, size);
+    if (__builtin_mul_overflow(n, size, &bytes))
+        out_of_memory(n, size);
     void *p = realloc(old, bytes ? bytes : 1); /* realloc(p, 0) may free: never ask for that */
-    if (!p) out_of_memory(n, size);
+    if (!p)
+        out_of_memory(n, size);
     return p;
 }
 
@@ -48,9 +52,11 @@ char *cv_xstrdup(const char *s)
 char *cv_xmemdup0(const void *p, size_t n)
 {
     size_t bytes;
-    if (__builtin_add_overflow(n, 1, &bytes)) out_of_memory(n, 1);
+    if (__builtin_add_overflow(n, 1, &bytes))
+        out_of_memory(n, 1);
     char *copy = cv_xmalloc(bytes);
-    if (n) memcpy(copy, p, n);
+    if (n)
+        memcpy(copy, p, n);
     copy[n] = '\0';
     return copy;
 }
@@ -58,11 +64,13 @@ char *cv_xmemdup0(const void *p, size_t n)
 uint8_t *cv_buf_reserve(struct cv_buf *b, size_t more)
 {
     size_t need;
-    if (__builtin_add_overflow(b->n, more, &need)) out_of_memory(more, 1);
+    if (__builtin_add_overflow(b->n, more, &need))
+        out_of_memory(more, 1);
     if (need > b->cap || !b->p) {
         size_t cap = b->cap ? b->cap : 64;
         while (cap < need)
-            if (__builtin_mul_overflow(cap, (size_t)2, &cap)) cap = need;
+            if (__builtin_mul_overflow(cap, (size_t)2, &cap))
+                cap = need;
         b->p = cv_xrealloc(b->p, cap, 1);
         b->cap = cap;
     }
@@ -71,7 +79,8 @@ uint8_t *cv_buf_reserve(struct cv_buf *b, size_t more)
 
 void cv_buf_add(struct cv_buf *b, const void *p, size_t n)
 {
-    if (!n) return;
+    if (!n)
+        return;
     memcpy(cv_buf_reserve(b, n), p, n);
     b->n += n;
 }
@@ -79,7 +88,8 @@ void cv_buf_add(struct cv_buf *b, const void *p, size_t n)
 void cv_buf_take_front(struct cv_buf *b, size_t n)
 {
     CV_ASSERT(n <= b->n);
-    if (!n) return;
+    if (!n)
+        return;
     b->n -= n;
     memmove(b->p, b->p + n, b->n);
 }
@@ -87,5 +97,5 @@ void cv_buf_take_front(struct cv_buf *b, size_t n)
 void cv_buf_free(struct cv_buf *b)
 {
     free(b->p);
-    *b = (struct cv_buf){0};
+    *b = (struct cv_buf){ 0 };
 }

@@ -16,14 +16,15 @@
 #ifndef CV_TUNNEL_CAPNP_H
 #define CV_TUNNEL_CAPNP_H
 
-#include <culvert/culvert.h>
+#include "culvert/culvert.h"
 
-#include "../loop/mem.h"
+#include "loop/mem.h"
 
 enum {
     CAPNP_MAX_SEGMENTS = 513,
     CAPNP_MAX_BYTES = 64 << 20, /* of a whole message; a caller's own limit is far below it */
     CAPNP_MAX_DEPTH = 64,       /* pointers behind pointers                                 */
+    CAPNP_READS = 8,            /* a message is read so many times over, at most           */
 };
 
 /* ---- framing: where does a message end that arrives in pieces? --------------------------------- */

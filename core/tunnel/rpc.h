@@ -13,7 +13,7 @@
 #ifndef CV_TUNNEL_RPC_H
 #define CV_TUNNEL_RPC_H
 
-#include "capnp.h"
+#include "tunnel/capnp.h"
 
 struct rpc;
 

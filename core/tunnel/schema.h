@@ -13,8 +13,8 @@
 #ifndef CV_TUNNEL_SCHEMA_H
 #define CV_TUNNEL_SCHEMA_H
 
-#include "capnp.h"
-#include "rpc.h"
+#include "tunnel/capnp.h"
+#include "tunnel/rpc.h"
 
 /* Methods. The edge serves the first three, the connector the next two; unregister_udp_session both. */
 extern const struct rpc_method schema_register_connection;        /* registration → connection_response   */

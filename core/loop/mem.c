@@ -1,5 +1,5 @@
 /* mem.c: allocation that cannot fail, and the growable byte buffer. */
-#include "mem.h"
+#include "culvert/mem.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -18,7 +18,7 @@
 
 #include "culvert/culvert.h"
 
-#include "loop/mem.h"
+#include "culvert/mem.h"
 
 enum {
     CAPNP_MAX_SEGMENTS = 513,

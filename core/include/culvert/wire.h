@@ -14,7 +14,34 @@ SSL *cv_edge_ssl(const struct cv_self *, const char *server_name, const char *al
 /* Why the handshake on `ssl` failed, in words an operator can act on: certificate, name, alert. Clears OpenSSL's queue. */
 struct cv_err cv_edge_ssl_error(SSL *);
 
+/* How many bytes the pipe may hold: the stream window that the peer was given. Never below what it holds now. */
+void cv_pipe_limit(struct cv_pipe *, size_t limit);
+
 /* Header names as Go's HTTP library writes them (content-type → Content-Type): what origins and the edge are used to.
  * Writes s.n bytes to out. Names that are not tokens are copied unchanged. */
 void cv_canonical_name(struct cv_str s, char *out);
+
+/* How much a pipe may hold at most from now on. A transport that grants its peer a window must never grant more than
+ * there is room; lowering the limit below what is held takes nothing away. */
+void cv_pipe_limit(struct cv_pipe *, size_t bytes);
+
+/* ---- heads of QUIC data streams (docs/protocol.md §9, §12.3) --------------------------------------------------- */
+
+enum cv_connect_type { CV_CONNECT_HTTP, CV_CONNECT_WEBSOCKET, CV_CONNECT_TCP };
+struct cv_metadata {
+    struct cv_str key, val;
+};
+struct cv_connect_request {
+    unsigned type; /* enum cv_connect_type, or whatever else the peer says */
+    struct cv_str dest;
+    struct cv_metadata *metadata; /* the caller's array                       */
+    size_t n_metadata;            /* before: its room; after: how many it has */
+};
+/* p, n: what has arrived behind signature and version. On CV_OK *need is the length of the message; the request is
+ * filled in if *need <= n, borrowing from p, and otherwise *need bytes are wanted before the next call.
+ * CV_E_PROTO: not a ConnectRequest. CV_E_LIMIT: longer than max, or more metadata than the array has room for. */
+enum cv_error cv_connect_request_decode(const uint8_t *p, size_t n, size_t max, size_t *need,
+                                        struct cv_connect_request *, struct cv_err *);
+/* The bytes that answer it: signature, version, ConnectResponse. An empty error text is success. free() them. */
+uint8_t *cv_connect_response_encode(struct cv_str error, const struct cv_metadata *, size_t n, size_t *bytes);
 #endif

@@ -3,37 +3,49 @@
 #define TUNNEL_H
 #include "request/request.h"
 
-#include <openssl/ssl.h>
-
-struct tunnel_conf { /* section [tunnel]; flags and environment set the same options */
-    bool enabled;                  /* no: nothing is dialled (edge_loopback alone)      */
-    struct cv_secret token;        /* --token, TUNNEL_TOKEN                             */
+/* Section [tunnel]; flags and environment set the same options. options.c says what each is for. */
+struct tunnel_conf {
+    bool enabled;
+    struct cv_secret token;
     const char *token_file;
-    struct cv_list edge;           /* host:port, replaces discovery                     */
+    struct cv_list edge;
     const char *region;
-    int edge_ip_version;           /* 0 auto, 1 "4", 2 "6"                              */
+    int edge_ip_version; /* 0 auto, 1 "4", 2 "6" */
     const char *edge_bind_address;
-    int protocol;                  /* 0 auto, 1 quic, 2 http2                           */
+    struct cv_ms edge_refresh;
+    const char *address_cache;
+    int protocol; /* 0 auto, 1 quic, 2 http2 */
+    struct cv_ms head_start;
+    struct cv_ms reprobe;
     int ha_connections;
-    struct cv_ms spacing;          /* between the starts of connections after the first */
+    struct cv_ms spacing;
     int retries;
     int max_edge_addr_retries;
+    int on_refused; /* 0 exit, 1 retry */
+    int refused_tries;
     struct cv_ms grace_period;
+    struct cv_ms settle;
+    struct cv_ms replaced_limit;
     struct cv_ms rpc_timeout;
-    struct cv_ms control_timeout;  /* for the edge to open the control stream           */
+    struct cv_ms control_timeout;
+    int stall_streams;
+    struct cv_ms stall_after;
     const char *cacert;
     bool post_quantum;
     struct cv_list features;
     const char *pidfile;
-    const char *url;               /* one local rule in force until the edge sends some */
-    const char *ingress_file;      /* the same as a document of docs/protocol.md §16.2  */
+    const char *url;
+    const char *ingress_file;
+    struct cv_bytes config_size;
 };
 extern const struct cv_option tunnel_options[];
 enum cv_error tunnel_check(const void *conf, struct cv_err *);
 
-/* The registrar is the origin of CV_CONTROL, CV_RPC and CV_CONFIG requests; boot/ puts it first among the origins. */
+/* The registrar is the origin of CV_CONTROL, CV_RPC and CV_CONFIG requests; boot/ puts it first among the
+ * origins. */
 extern const struct cv_module cv_module_registrar;
 
+/* conf and the arrays are borrowed until tunnel_free(). */
 struct tunnel_setup {
     const struct tunnel_conf *conf;
     struct cv_worker *main, **workers;
@@ -42,15 +54,25 @@ struct tunnel_setup {
     size_t n_edges;
     const struct cv_instance *const *gates;
     size_t n_gates;
-    const char *settings;                   /* for the log line `Settings: map[…]`       */
-    void (*ended)(void *arg, int status);   /* the tunnel is over: exit with this status */
+    const char *settings; /* what the log line `Settings: map[…]` holds between the brackets; NULL: no line */
+    void (*ended)(void *arg,
+                  int status); /* the tunnel is over: exit with this status; called once, from the loop */
     void *arg;
 };
-/* Before any module's init(): token, connector id, TLS context, local rules. Main thread. */
+/* Before any module's init(): token, connector id, TLS context, local rules. Main thread, as all that
+ * follows. A token that is not valid gives CV_E_DENIED and the text of docs/protocol.md §2.1. Nothing to free
+ * after a failure. */
 enum cv_error tunnel_prepare(const struct tunnel_setup *, struct cv_err *);
 /* After every module's start(): publishes the rules, begins to dial (when enabled). */
 enum cv_error tunnel_start(struct cv_err *);
-/* First signal: unregister, finish, then ended(0) (docs/protocol.md §15). `why` names the signal for the log. */
+/* First signal: unregister, finish, then ended(0) (docs/protocol.md §15). `why` names the signal for the log:
+ * "terminated", "interrupt". */
 void tunnel_shutdown(const char *why);
+/* The same without the end: no connection is registered any more, requests under way finish, the process
+ * stays. A tunnel_shutdown() may follow. */
+void tunnel_drain(void);
+/* Whether a drain has come to its end: nothing is under way. */
+bool tunnel_idle(void);
+/* The workers have stopped and run nothing any more. */
 void tunnel_free(void);
 #endif

@@ -278,6 +278,8 @@ enum cv_error schema_get_udp_unregistration(struct capnp_struct s, struct schema
 
 static void put_metadata(struct capnp_new s, size_t i, const struct schema_metadata *m, size_t n)
 {
+    if (!m)
+        return;
     struct capnp_new element = capnp_put_structs(s, i, n, 0, 2);
     for (; n--; m++, element = capnp_next(element)) {
         capnp_put_text(element, 0, m->key);

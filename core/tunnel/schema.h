@@ -111,7 +111,9 @@ void schema_put_udp_unregistration(struct capnp_new, size_t i, const struct sche
 enum cv_error schema_get_udp_unregistration(struct capnp_struct, struct schema_udp_unregistration *,
                                             struct cv_err *);
 
-/* Heads of QUIC data streams: framed messages of their own, behind the signature and version. */
+/* Heads of QUIC data streams: framed messages of their own, behind the signature and version.
+ * Metadata that is NULL is written as a null pointer, else as a list, maybe an empty one; both read as none.
+ */
 struct schema_metadata {
     struct cv_str key, val;
 };

@@ -10,7 +10,8 @@ static enum cv_error take_metadata(struct cv_connect_request *out, const struct 
                                    struct cv_err *err)
 {
     if (in->n_metadata > out->n_metadata)
-        return cv_fail(err, CV_E_LIMIT, "more than %zu metadata entries in a ConnectRequest", out->n_metadata);
+        return cv_fail(err, CV_E_LIMIT, "more than %zu metadata entries in a ConnectRequest",
+                       out->n_metadata);
     for (size_t i = 0; i < in->n_metadata; i++)
         out->metadata[i] = (struct cv_metadata){ in->metadata[i].key, in->metadata[i].val };
     out->n_metadata = in->n_metadata;
@@ -23,15 +24,18 @@ enum cv_error cv_connect_request_decode(const uint8_t *p, size_t n, size_t max, 
                                         struct cv_connect_request *out, struct cv_err *err)
 {
     enum cv_error e = capnp_frame(p, n, max, need, err);
-    if (e || *need > n) return e;
+    if (e || *need > n)
+        return e;
 
     struct capnp_msg msg;
     e = capnp_open(&msg, p, *need, err);
-    if (e) return e;
+    if (e)
+        return e;
     struct schema_connect_request in;
     struct cv_buf scratch = { 0 };
     e = schema_get_connect_request(capnp_root(&msg), &in, &scratch, err);
-    if (!e) e = take_metadata(out, &in, err);
+    if (!e)
+        e = take_metadata(out, &in, err);
     cv_buf_free(&scratch);
     return e;
 }

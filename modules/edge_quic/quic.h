@@ -1,0 +1,223 @@
+/* quic.h: inside edge_quic: one QUIC connection to the edge, its UDP socket and its streams.
+ *
+ *   socket ──▶ endpoint.c ──▶ conn.c ──▶ stream.c ──▶ up pipe         packets, frames, bytes
+ *   socket ◀── endpoint.c ◀── send.c ◀── stream.c ◀── down pipe
+ *
+ * Thread   A connection and all its streams live on one worker; nothing here is shared.
+ * Order    ngtcp2 calls back while it reads; nothing is written then. What there is to send goes out at the
+ * end of the loop turn (cv_late), when the origins have had their say too, so that packets are full. Source
+ * docs/protocol.md §12, RFC 9000 to 9002. */
+#ifndef EDGE_QUIC_H
+#define EDGE_QUIC_H
+#include "culvert/culvert.h"
+#include "culvert/mem.h"
+#include "culvert/wire.h"
+
+#include <ngtcp2/ngtcp2.h>
+#include <ngtcp2/ngtcp2_crypto.h>
+#include <ngtcp2/ngtcp2_crypto_ossl.h>
+#include <sys/queue.h>
+
+struct quic_conf {
+    int congestion_control; /* 0 cubic, 1 bbr */
+    struct cv_ms keep_alive, idle_timeout, handshake_timeout, head_timeout, write_stream_timeout;
+    struct cv_bytes conn_window, stream_window, max_head, socket_buffer;
+    int headless_streams;
+    bool disable_pmtu_discovery, gso, gro;
+};
+
+enum {
+    QUIC_PACKET = 1452,         /* largest UDP payload, either way                             */
+    QUIC_INITIAL_CONN = 786432, /* windows that a connection begins with                       */
+    QUIC_INITIAL_STREAM = 524288,
+    QUIC_METADATA = 512, /* entries of one head                                         */
+    QUIC_PORTS = 256,    /* connection indexes whose local port is remembered           */
+};
+
+/* ---- metrics: edge_quic.c has the table, stats.c the counting ---------------------------------------- */
+
+enum quic_metric {
+    QM_TOTAL_CONNECTIONS,
+    QM_CLOSED_CONNECTIONS,
+    QM_MAX_UDP_PAYLOAD,
+    QM_SENT_FRAMES,
+    QM_RECEIVED_FRAMES,
+    QM_SENT_BYTES,
+    QM_RECEIVE_BYTES,
+    QM_LOST_PACKETS,
+    QM_MIN_RTT,
+    QM_LATEST_RTT,
+    QM_SMOOTHED_RTT,
+    QM_MTU,
+    QM_CONGESTION_WINDOW,
+    QM_CONGESTION_STATE,
+    QM_REFUSED_STREAMS,
+    QM_DROPPED_DATAGRAMS,
+    QM_DISCARDED_PACKETS,
+    QM_CONNECTION_ERRORS,
+};
+enum quic_frame { QF_STREAM, QF_RESET_STREAM, QF_STOP_SENDING, QF_DATAGRAM, QF_PING, QF_N };
+enum quic_refusal { QR_SIGNATURE, QR_SHORT, QR_HEAD, QR_HEAD_TIMEOUT, QR_TOO_MANY, QR_UNIDIRECTIONAL, QR_N };
+
+/* Counted in plain integers where it happens, handed to the metrics every few seconds. */
+struct quic_stats {
+    uint64_t sent[QF_N], received[QF_N], refused[QR_N];
+    ngtcp2_conn_info last; /* as of the last hand-over */
+};
+
+/* ---- the UDP socket (endpoint.c) --------------------------------------------------------------------- */
+
+enum {
+    QUIC_BATCH = 8,         /* messages of one recvmmsg                    */
+    QUIC_MESSAGE = 65536,   /* a message is up to 64 KiB of equal packets  */
+    QUIC_SEND = 61440,      /* a batch to send: under 64 packets of 1,200  */
+    QUIC_READ_BUDGET = 256, /* datagrams of one wake-up                    */
+    QUIC_SEND_BUDGET = 16,  /* batches of one wake-up                      */
+};
+/* Scratch of a worker: pages that no packet touches cost nothing. */
+struct quic_io {
+    uint8_t in[QUIC_BATCH][QUIC_MESSAGE];
+    uint8_t out[QUIC_SEND];
+};
+
+struct quic_endpoint {
+    int fd;
+    bool gso;
+    uint8_t *held; /* what the socket did not take, or NULL */
+    size_t held_n, held_packet;
+};
+/* A non-blocking socket connected to `to`. `local` says what to bind to (AF_UNSPEC: anything; *port 0: any
+ * port) and is filled in; so is *port. The error text names the call that failed. */
+enum cv_error quic_endpoint_open(struct quic_endpoint *, const struct cv_self *,
+                                 const struct sockaddr_storage *to, struct sockaddr_storage *local,
+                                 uint16_t *port, struct cv_err *);
+void quic_endpoint_close(struct quic_endpoint *);
+/* Hands datagrams to `got` until the socket is empty, the budget is spent or `got` says false. Returns 0 or
+ * an errno that a connected socket reports about its peer (ECONNREFUSED, …). */
+typedef bool quic_datagram_fn(void *arg, const uint8_t *p, size_t n);
+int quic_endpoint_read(struct quic_endpoint *, struct quic_io *, quic_datagram_fn *got, void *arg);
+/* n bytes in packets of `packet` bytes, the last one may be shorter. EAGAIN: a copy is held, call
+ * quic_endpoint_resume() when the socket is writable. Other errors that concern the path only are swallowed:
+ * to QUIC the packets are lost. Returns 0 or an errno. */
+int quic_endpoint_send(struct quic_endpoint *, const uint8_t *p, size_t n, size_t packet);
+int quic_endpoint_resume(struct quic_endpoint *);
+socklen_t quic_addr_len(const struct sockaddr_storage *);
+
+/* ---- one connection (conn.c) ------------------------------------------------------------------------- */
+
+struct quic_stream;
+TAILQ_HEAD(quic_streams, quic_stream);
+
+/* cv_self.local: one per worker */
+struct quic_worker {
+    struct quic_io io;
+    uint16_t port[QUIC_PORTS]; /* remembered by connection index */
+    struct cv_metadata metadata[QUIC_METADATA];
+};
+
+struct quic_conn {
+    struct cv_conn *pub;
+    const struct cv_self *self;
+    struct quic_endpoint endpoint;
+    ngtcp2_conn *quic;
+    ngtcp2_crypto_conn_ref ref; /* how OpenSSL's callbacks find `quic` */
+    ngtcp2_crypto_ossl_ctx *crypto;
+    SSL *ssl;
+    struct event readable, writable, timer;
+    struct cv_timer tick; /* every QUIC_TICK: limits in time, metrics */
+    struct cv_late flush;
+    uint64_t armed;                            /* when `timer` fires; UINT64_MAX: not set  */
+    uint64_t heard;                            /* last packet during the handshake         */
+    uint64_t close_by;                         /* close() was called: leave at the latest  */
+    struct quic_streams all, writable_streams; /* writable: in turn     */
+    struct quic_streams headless;              /* oldest first: nothing but a beginning so far */
+    unsigned n_headless;
+    uint64_t in_flight;     /* stream bytes sent and not acknowledged   */
+    bool window_full;       /* the edge's connection window is used up  */
+    bool up, down;          /* cv_conn_up(), cv_conn_down() were called */
+    bool handshaken, reset; /* told by callbacks                        */
+    bool heard_any;         /* a packet has come                        */
+    bool control;           /* the control stream is open               */
+    struct quic_stats stats;
+};
+uint64_t quic_now(void); /* monotonic nanoseconds: ngtcp2's clock */
+
+enum cv_error quic_dial(const struct cv_self *, struct cv_conn *, struct cv_err *);
+void quic_close(const struct cv_self *, struct cv_conn *);
+void quic_gone(const struct cv_self *, struct cv_conn *);
+/* Something is to be sent: it will be, at the end of this turn. */
+void quic_flush_later(struct quic_conn *);
+/* The socket reports an errno about the peer; the connection may be down afterwards. */
+void quic_path_error(struct quic_conn *, int error);
+
+/* send.c: writes packets until nothing is left, the congestion window or pacing says stop, or the budget is
+ * spent
+ * (*more is set). Returns 0 or an ngtcp2 error; a socket that takes no more is no error. */
+int quic_send(struct quic_conn *, uint64_t now, bool *more);
+
+/* stats.c */
+void quic_stats_dial(struct quic_conn *);
+void quic_stats_up(struct quic_conn *); /* the handshake is done     */
+void quic_stats_tick(struct quic_conn *);
+void quic_stats_down(struct quic_conn *);
+void quic_stats_error(struct quic_conn *, const char *name);
+
+/* ---- streams (stream.c) ------------------------------------------------------------------------------ */
+
+struct quic_stream {
+    TAILQ_ENTRY(quic_stream) all, queue; /* queue: in writable_streams or in headless */
+    struct quic_conn *conn;
+    struct cv_req *req; /* NULL before its head is whole and after its end */
+    int64_t id;
+    int64_t since;    /* cv_now(): opened; later: bytes went out, or first waited to */
+    struct cv_buf in; /* a head that came in pieces                      */
+    uint8_t *head;    /* of the response, until it is acknowledged       */
+    size_t head_n;
+    uint64_t sent, acked;  /* bytes of head and `down`                        */
+    uint64_t owed;         /* bytes in `up` that the edge has no credit for yet */
+    int64_t body_left;     /* of a Content-Length; CV_BODY_STREAM: until FIN; 0: discard */
+    bool headless, queued; /* which queue it is in                            */
+    bool waiting;          /* has something to send                           */
+    bool fin_in, fin_sent, shut;
+};
+/* Slot of a request: its stream, while there is one. */
+struct quic_slot {
+    struct quic_stream *stream;
+};
+
+/* From ngtcp2's callbacks. None may write packets. */
+struct quic_stream *quic_stream_open(struct quic_conn *, int64_t id);
+void quic_stream_control(struct quic_conn *, int64_t id); /* ours: no head, straight to the registrar */
+void quic_stream_data(struct quic_stream *, const uint8_t *p, size_t n, bool fin);
+void quic_stream_acked(struct quic_stream *, uint64_t n);
+void quic_stream_reset(struct quic_stream *, uint64_t code);
+void quic_stream_closed(struct quic_stream *);
+/* Unsent bytes; *fin: its end follows right behind them. Returns how many vectors were filled in. */
+size_t quic_stream_output(struct quic_stream *, ngtcp2_vec *, size_t max, bool *fin);
+void quic_stream_wrote(struct quic_stream *, size_t n, bool fin);
+void quic_stream_stopped(struct quic_stream *); /* the edge does not want more, or the stream is gone */
+void quic_stream_queue(struct quic_stream *);   /* has something to send      */
+void quic_stream_unqueue(struct quic_stream *);
+void quic_streams_tick(struct quic_conn *); /* those that took too long   */
+void quic_streams_free(struct quic_conn *);
+
+/* culvert.h's calls */
+void quic_head(const struct cv_self *, struct cv_req *);
+void quic_readable(const struct cv_self *, struct cv_req *);
+void quic_credit(const struct cv_self *, struct cv_req *, size_t n);
+void quic_closed(const struct cv_self *, struct cv_req *, enum cv_error);
+
+/* ---- heads as bytes (head.c): no connection, no stream ----------------------------------------------- */
+
+enum quic_kind { QUIC_PARTIAL, QUIC_DATA, QUIC_RPC, QUIC_UNKNOWN };
+enum { QUIC_SIGNATURE = 6, QUIC_VERSION = 2 };
+/* What the first bytes of a stream announce. */
+enum quic_kind quic_head_kind(const uint8_t *p, size_t n);
+/* The type of request that a ConnectRequest asks for; CV_E_PROTO if there is no such type. */
+enum cv_error quic_head_type(const struct cv_connect_request *, enum cv_req_type *);
+/* Fills in a fresh request: method, authority, path, headers, body_length. The text of an error is what the
+ * edge gets. */
+enum cv_error quic_head_request(const struct cv_connect_request *, struct cv_req *, struct cv_err *);
+/* The bytes that open the response to req, or that tell why it failed. free() them. */
+uint8_t *quic_head_response(const struct cv_req *, size_t *n);
+#endif

@@ -120,5 +120,8 @@ struct capnp_new capnp_put_structs(struct capnp_new, size_t i, size_t n, uint16_
 struct capnp_new capnp_next(struct capnp_new);
 /* A list of n pointers; the place returned holds them all. */
 struct capnp_new capnp_put_pointers(struct capnp_new, size_t i, size_t n);
+/* Pointer i, which is the last word so far, gives way to segment 0 of a message, whose first word is the
+ * pointer to that message. */
+void capnp_put_segment(struct capnp_new, size_t i, const struct capnp_msg *);
 
 #endif

@@ -21,7 +21,10 @@ struct rpc_method {
     uint64_t interface; /* of the interface that declares it */
     uint16_t number;
 };
-bool rpc_same_method(struct rpc_method, struct rpc_method);
+static inline bool rpc_same_method(struct rpc_method a, struct rpc_method b)
+{
+    return a.interface == b.interface && a.number == b.number;
+}
 
 /* A call that the peer made of us. Stays valid for ever; after the peer has lost interest (Finish, Abort)
  * an answer to it is silently dropped. */

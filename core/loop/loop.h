@@ -2,7 +2,7 @@
 #ifndef LOOP_H
 #define LOOP_H
 #include "culvert/culvert.h"
-#include "loop/mem.h"
+#include "culvert/mem.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -21,6 +21,7 @@ struct cv_instance {
 
 struct chain;       /* request/ */
 struct route_table; /* request/ */
+struct route_scratch; /* request/ */
 struct request;     /* request/ */
 struct post;
 
@@ -35,7 +36,6 @@ struct cv_worker {
     struct post *post_first, **post_last;
     int post_fd;
     struct event *post_event;
-    bool post_closed;
 
     /* end of turn: requests with news first, then the late ones */
     struct event turn_event;
@@ -43,15 +43,14 @@ struct cv_worker {
     void (*run_ready)(struct cv_worker *); /* set by request/ */
     struct cv_late *late_first, **late_last;
 
-    int64_t now_ms; /* 0: not taken in this turn */
-    _Atomic int64_t beat_ms; /* when the loop last turned: for liveness probes */
-
     /* what a thread keeps for others */
+    struct cv_self core;     /* a cv_self without an instance, for core code */
     struct cv_self *selfs;   /* by instance id                        */
     const struct chain *chain;
     struct route_table *routes; /* in force on this thread; one reference */
+    struct route_scratch *scratch; /* request/: for matching rules      */
     void *resolver;
-    void *request_pool;      /* request/: free chunks, arena blocks   */
+    void *stock;             /* request/: free chunks, arena blocks   */
     void *series_cache;      /* metrics                               */
 };
 
@@ -59,14 +58,14 @@ struct cv_worker *worker_new(unsigned index);          /* its loop exists, nothi
 void worker_thread(struct cv_worker *);                /* starts the thread (not for 0)  */
 void worker_run(struct cv_worker *);                   /* the main thread's own run      */
 void worker_quit(struct cv_worker *);                  /* from any thread: leave the loop; posts already queued still run */
-void worker_free(struct cv_worker *);                  /* joins; runs no more posts      */
+void worker_free(struct cv_worker *);                  /* joins, then runs what was posted too late */
 struct cv_worker *worker_current(void);                /* of this thread; NULL elsewhere */
 static inline const struct cv_self *worker_self(const struct cv_worker *w, const struct cv_instance *i)
 {
     return &w->selfs[i->id];
 }
-int64_t worker_now(struct cv_worker *);                /* monotonic ms, taken once a turn */
 void worker_end_of_turn(struct cv_worker *);           /* asks for run_ready and the late ones */
+int64_t clock_ms(void);                                /* monotonic */
 /* A cv_self for core code that is not a module: conf and instance are NULL. */
 const struct cv_self *worker_core_self(struct cv_worker *);
 
@@ -114,15 +113,19 @@ enum core_metric {
     M_RPC_SERVER_FAILURES,
     M_RPC_SERVER_LATENCY,
     M_CULVERT_ERRORS,        /* culvert_request_errors_total{reason} */
-    M_CULVERT_BYTES,         /* culvert_bytes_total{direction} up, down */
-    M_CULVERT_PIPE_BYTES,    /* culvert_pipe_bytes: held now */
+    M_CULVERT_BYTES,         /* culvert_body_bytes_total{direction} up, down */
+    M_CULVERT_PIPE_BYTES,    /* culvert_pipe_memory_bytes */
     M_CULVERT_REFUSED,       /* culvert_requests_refused_total{limit} */
     M_CULVERT_OPEN_REQUESTS, /* culvert_open_requests{type} */
     M_CORE_END
 };
+extern const struct cv_metric core_metrics[];
 /* values in the order of the labels of the row; NULL when it has none */
 struct cv_series *metric(enum core_metric, const struct cv_str *values);
 #define METRIC(id, ...) metric((id), (const struct cv_str[]){ __VA_ARGS__ })
 /* Values are kept by metric, not by instance: two instances of one module share them. */
-void metrics_free(void);
+void metrics_setup(unsigned n_threads);              /* before any series: main and its workers   */
+void metrics_declare(const struct cv_metric *table); /* rows without labels are exported from now on, at 0 */
+void metrics_free(void);                             /* no thread counts any more                 */
+void metrics_thread_free(struct cv_worker *);
 #endif

@@ -64,19 +64,19 @@ struct cv_secret {
 }; /* env:NAME, file:/path; printed as *** */
 struct cv_str cv_reveal(struct cv_secret); /* grep for it: every use of a secret   */
 
-/* Name, HTTP status that the visitor gets, text. The name in lower case is also the `reason` label of the metrics. */
+/* Name, its text in metrics (label `reason`) and logs, HTTP status that the visitor gets, text. */
 #define CV_ERRORS(X)                                                                                         \
-    X(CONF, 500, "bad configuration")                                                                        \
-    X(REFUSED, 502, "connection refused")                                                                    \
-    X(RESOLVE, 502, "name not resolved")                                                                     \
-    X(IO, 502, "read or write failed")                                                                       \
-    X(TLS, 502, "TLS handshake failed")                                                                      \
-    X(PROTO, 502, "peer broke the protocol")                                                                 \
-    X(TIMEOUT, 504, "took too long")                                                                         \
-    X(LIMIT, 503, "a limit was reached")                                                                     \
-    X(DENIED, 403, "not allowed")                                                                            \
-    X(CANCEL, 499, "the other end left")
-#define CV_X(name, status, text) CV_E_##name,
+    X(CONF, "conf", 500, "bad configuration")                                                                \
+    X(REFUSED, "refused", 502, "connection refused")                                                         \
+    X(RESOLVE, "resolve", 502, "name not resolved")                                                          \
+    X(IO, "io", 502, "read or write failed")                                                                 \
+    X(TLS, "tls", 502, "TLS handshake failed")                                                               \
+    X(PROTO, "proto", 502, "peer broke the protocol")                                                        \
+    X(TIMEOUT, "timeout", 504, "took too long")                                                              \
+    X(LIMIT, "limit", 503, "a limit was reached")                                                            \
+    X(DENIED, "denied", 403, "not allowed")                                                                  \
+    X(CANCEL, "cancel", 499, "the other end left")
+#define CV_X(id, name, status, text) CV_E_##id,
 enum cv_error { CV_OK, CV_ERRORS(CV_X) CV_E_MAX };
 #undef CV_X
 const char *cv_error_name(enum cv_error); /* "refused" */
@@ -208,7 +208,8 @@ struct cv_str cv_copy(struct cv_req *, struct cv_str); /* a copy that lives as l
 /* For edges. The life of a request: new, fill in the head, start; then write `up`, finish it; on ops->head() send the
  * head; on readable() send `down`; once its end has gone out: done. To give up earlier: cv_req_fail(CV_E_CANCEL).
  * head() with req->error set means: answer that failure in the transport's own way (no body follows), then done. */
-struct cv_req *cv_req_new(const struct cv_self *, struct cv_conn *, enum cv_req_type); /* NULL: a limit was reached */
+struct cv_req *cv_req_new(const struct cv_self *, struct cv_conn *, enum cv_req_type); /* conn may be NULL; the
+                                                                   type may be corrected until cv_req_start() */
 void cv_req_start(struct cv_req *);
 void cv_req_done(struct cv_req *);
 /* For origins: status and resp_headers are set. Then write `down`, finish it. */
@@ -269,7 +270,7 @@ struct cv_event {
     const struct cv_req *req;
     enum cv_error why;
 };
-struct cv_observer_ops { /* on the thread where it happens */
+struct cv_observer_ops { /* on the thread where it happens; event may be NULL */
     void (*event)(const struct cv_self *, const struct cv_event *);
 };
 
@@ -324,12 +325,12 @@ bool cv_log_on(enum cv_level); /* whether making the text is worth it */
 struct cv_timer { /* embed it; zeroed is unset */
     void (*fire)(struct cv_timer *);
     struct event event;
-    bool made;
+    bool made, set;
 };
-#define CV_OWNER(ptr, T, member) ((T *)((char *)(ptr)-offsetof(T, member)))
+#define CV_OWNER(ptr, T, member) ((T *)(void *)((char *)(ptr)-offsetof(T, member)))
 void cv_timer_set(const struct cv_self *, struct cv_timer *, struct cv_ms); /* set again: moves it       */
 void cv_timer_clear(struct cv_timer *);
-int64_t cv_now(const struct cv_self *); /* monotonic milliseconds, taken once a loop turn     */
+int64_t cv_now(const struct cv_self *); /* monotonic milliseconds */
 
 /* Runs once at the end of this loop turn, after all wake-ups of requests: the place to flush what they wrote. */
 struct cv_late {

@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 /* Stays on in release. For what only a mistake of ours can break, never for what a peer, a file or an
  * operator can cause. Side effects inside are allowed: it is always evaluated. */

@@ -14,9 +14,6 @@ SSL *cv_edge_ssl(const struct cv_self *, const char *server_name, const char *al
 /* Why the handshake on `ssl` failed, in words an operator can act on: certificate, name, alert. Clears OpenSSL's queue. */
 struct cv_err cv_edge_ssl_error(SSL *);
 
-/* How many bytes the pipe may hold: the stream window that the peer was given. Never below what it holds now. */
-void cv_pipe_limit(struct cv_pipe *, size_t limit);
-
 /* Header names as Go's HTTP library writes them (content-type → Content-Type): what origins and the edge are used to.
  * Writes s.n bytes to out. Names that are not tokens are copied unchanged. */
 void cv_canonical_name(struct cv_str s, char *out);
@@ -24,6 +21,9 @@ void cv_canonical_name(struct cv_str s, char *out);
 /* How much a pipe may hold at most from now on. A transport that grants its peer a window must never grant more than
  * there is room; lowering the limit below what is held takes nothing away. */
 void cv_pipe_limit(struct cv_pipe *, size_t bytes);
+
+/* This worker's pipes hold as much as the ini allows: give peers no credit beyond what single streams are owed. */
+bool cv_memory_short(const struct cv_self *);
 
 /* ---- heads of QUIC data streams (docs/protocol.md §9, §12.3) --------------------------------------------------- */
 

@@ -1,0 +1,2 @@
+/* mem.h: moved to culvert/mem.h. */
+#include "culvert/mem.h"

@@ -1,0 +1,48 @@
+/* state.h: a request as this room sees it; cv_req is its first member. */
+#ifndef REQUEST_STATE_H
+#define REQUEST_STATE_H
+#include "request/request.h"
+
+#define REQ_MAGIC 0x72657131u
+
+/* How far a request has come. Each step is taken at the end of a turn, never inside a caller's call. */
+enum step {
+    STEP_NEW,      /* the edge fills in the head                               */
+    STEP_START,    /* cv_req_start: rule, limits, then the filters             */
+    STEP_FILTER,   /* at filter `at`                                           */
+    STEP_ORIGIN,   /* the origin has it                                        */
+    STEP_RESPOND,  /* it responded: filters in reverse, at filter `at`         */
+    STEP_HEAD,     /* the head (of an answer or a failure) is the edge's next  */
+    STEP_BODY,     /* the edge has the head                                    */
+    STEP_CLOSE     /* closed() to all, then free                               */
+};
+
+struct request {
+    struct cv_req pub;
+    struct cv_worker *worker;
+    const struct cv_self *edge, *origin; /* origin: once open() was called */
+    const struct chain *chain;
+    struct route_table *routes; /* held while rule is used */
+    struct arena arena;
+    struct cv_pipe up, down;
+    struct request *next_ready;
+    struct request *prev, *next;           /* of the thread     */
+    struct request *conn_prev, *conn_next; /* of the connection */
+    enum step step;
+    unsigned at;         /* filter whose turn it is                       */
+    unsigned n_filtered; /* filters whose request() ran: they get closed  */
+    bool ready;          /* queued for the end of the turn                */
+    bool stepping;       /* the step is due: nobody is being waited for   */
+    bool waited;         /* filter `at` said CV_WAIT                      */
+    bool replied;        /* cv_req_reply(): the origin's say is over      */
+    bool counted;        /* a visitor's request, in the metrics           */
+    bool edge_done;      /* cv_req_done() was called                      */
+    uint8_t slots[] __attribute__((aligned(16)));
+};
+
+static inline struct request *request_of(struct cv_req *req)
+{
+    CV_ASSERT(req->magic == REQ_MAGIC);
+    return (struct request *)req;
+}
+#endif

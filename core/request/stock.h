@@ -1,0 +1,31 @@
+/* stock.h: what one thread keeps for its requests: free memory, the list of them; inside this room alone. */
+#ifndef REQUEST_STOCK_H
+#define REQUEST_STOCK_H
+#include "request/request.h"
+
+enum {
+    ARENA_BLOCK = 2048,    /* bytes; an idle request should fit in two        */
+    FREE_BLOCKS_MAX = 512, /* kept for the next requests; the rest is freed   */
+    FREE_CHUNKS_MAX = 64
+};
+
+struct arena_block;
+
+struct stock {
+    const struct limits_conf *limits;
+    struct arena_block *blocks;
+    size_t n_free_blocks;
+    struct chunk *chunks;
+    size_t n_free_chunks, n_chunks; /* free; in pipes */
+    struct request *open;           /* all of this thread */
+    unsigned n_open;                /* of those that count against the limit: not the edge's own streams */
+    uint64_t next_id;
+    struct cv_series *pipe_memory, *bytes_up, *bytes_down, *total, *concurrent;
+};
+void stock_free_blocks(struct stock *);
+void stock_free_chunks(struct stock *);
+bool stock_over_memory(const struct stock *);
+
+/* Asks for the request to be looked at when the turn ends. */
+void request_wake(struct request *);
+#endif

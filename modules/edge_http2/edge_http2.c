@@ -1,0 +1,37 @@
+/* edge_http2.c: the edge transport over HTTP/2: the module and its options. */
+#include "h2.h"
+
+static const struct cv_option options[] = {
+    CV_OPT(struct h2_conf, connect_timeout, "15s", "How long a TCP connection to the edge may take."),
+    CV_OPT(struct h2_conf, handshake_timeout, "15s", "How long the TLS handshake may take."),
+    CV_OPT(struct h2_conf, settings_timeout, "10s", "How long the edge may take to begin speaking HTTP/2."),
+    CV_OPT(struct h2_conf, max_streams, "0",
+           "Streams the edge may have open at once on a connection; 0: as many as it likes.", .min = 0,
+           .max = 2147483647),
+    CV_OPT(struct h2_conf, max_headers, "256k", "Bytes of header fields of one request; beyond it is reset."),
+    CV_OPT_END
+};
+
+static const struct cv_metric metrics[] = {
+    [H2_STREAM_ERRORS] = { "culvert_http2_stream_errors_total", "Streams that the edge or we reset, by who did.",
+                           CV_COUNTER, "by", NULL },
+    [H2_METRIC_END] = CV_METRIC_END,
+};
+
+const struct h2_conf *h2_conf(const struct h2_conn *c)
+{
+    return c->self->conf;
+}
+
+static const struct cv_edge_ops edge_ops = {
+    .protocol = "http2",
+    .dial = h2_dial,
+    .close = h2_close,
+    .gone = h2_gone,
+    .head = h2_head,
+    .end = { .readable = h2_readable, .credit = h2_credit, .closed = h2_closed },
+};
+
+CV_MODULE(edge_http2, .summary = "Connects to Cloudflare's edge over HTTP/2 on TCP.", .options = options,
+          .conf_size = sizeof(struct h2_conf), .metrics = metrics, .slot_size = sizeof(struct h2_stream),
+          .edge = &edge_ops);

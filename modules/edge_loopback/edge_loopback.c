@@ -1,0 +1,99 @@
+/* edge_loopback.c: for work and tests without any edge: a local HTTP listener in an edge's place. */
+#include "loopback.h"
+
+#include <errno.h>
+#include <event2/listener.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { BACKLOG = 256 };
+
+struct loopback_conf {
+    const char *listen;
+};
+
+static const struct cv_option options[] = {
+    CV_OPT(struct loopback_conf, listen, "127.0.0.1:8088", "Address to listen on, ip:port. Plain HTTP, no guard: loopback only."),
+    CV_OPT_END
+};
+
+static int open_listener(const char *address, struct cv_err *err)
+{
+    struct sockaddr_storage addr;
+    int size = sizeof(addr), on = 1;
+    if (evutil_parse_sockaddr_port(address, (struct sockaddr *)&addr, &size) != 0) {
+        cv_fail(err, CV_E_CONF, "edge_loopback: listen = %s is not ip:port", address);
+        return -1;
+    }
+    int fd = socket(addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd >= 0)
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    if (fd < 0 || bind(fd, (struct sockaddr *)&addr, (socklen_t)size) != 0 || listen(fd, BACKLOG) != 0) {
+        cv_fail(err, CV_E_CONF, "edge_loopback: cannot listen on %s: %s", address, strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+static enum cv_error init(struct cv_self *self, struct cv_err *err)
+{
+    const struct loopback_conf *conf = self->conf;
+    int *fd = cv_xmalloc(sizeof(*fd));
+    *fd = open_listener(conf->listen, err);
+    self->shared = fd;
+    if (*fd < 0)
+        return CV_E_CONF;
+    struct sockaddr_in addr;
+    socklen_t size = sizeof(addr);
+    getsockname(*fd, (struct sockaddr *)&addr, &size);
+    cv_log(self, CV_INFO, NULL, "Loopback edge listens on port %d", ntohs(addr.sin_port));
+    return CV_OK;
+}
+
+static void fini(struct cv_self *self)
+{
+    int *fd = self->shared;
+    if (fd && *fd >= 0)
+        close(*fd);
+    free(fd);
+}
+
+static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *addr, int n, void *arg)
+{
+    (void)listener;
+    (void)addr;
+    (void)n;
+    loopback_accept(arg, fd);
+}
+
+/* Every worker accepts from the one socket. */
+static enum cv_error start(struct cv_self *self, struct cv_err *err)
+{
+    struct loopback_worker *w = cv_xcalloc(1, sizeof(*w));
+    const int *fd = self->shared;
+    w->self = self;
+    self->local = w;
+    w->listener = evconnlistener_new(cv_base(self), on_accept, w, LEV_OPT_CLOSE_ON_EXEC, 0, *fd);
+    return w->listener ? CV_OK : cv_fail(err, CV_E_CONF, "edge_loopback: no listener");
+}
+
+static void stop(struct cv_self *self)
+{
+    struct loopback_worker *w = self->local;
+    if (w->listener)
+        evconnlistener_free(w->listener);
+    loopback_free_all(w);
+    free(w);
+}
+
+CV_MODULE(edge_loopback, .summary = "A local HTTP listener in the edge's place, for work and tests.",
+          .options = options, .conf_size = sizeof(struct loopback_conf), .slot_size = sizeof(struct loopback_slot),
+          .init = init, .fini = fini, .start = start, .stop = stop,
+          .edge = &(const struct cv_edge_ops){
+              .head = loopback_head,
+              .end = { .readable = loopback_readable, .credit = loopback_credit, .closed = loopback_closed },
+          });

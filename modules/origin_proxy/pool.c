@@ -1,0 +1,162 @@
+/* pool.c: connections that wait for the next request, by the rules' pool keys; the last one used goes first,
+ * so that the rest can age and close. */
+#include "origin.h"
+
+#include <string.h>
+
+struct origin_pool { /* exists while it holds a connection */
+    struct origin_pool *next;
+    struct origin_worker *w;
+    struct origin_link *newest, *oldest;
+    size_t n;
+    struct cv_timer timer; /* of the oldest */
+    size_t key_n;
+    char key[];
+};
+
+static const int64_t NEVER = INT64_MAX;
+
+static struct origin_pool **find(struct origin_worker *w, struct cv_str key)
+{
+    uint32_t hash = 2166136261u; /* FNV-1a */
+    for (size_t i = 0; i < key.n; i++)
+        hash = (hash ^ (uint8_t)key.p[i]) * 16777619u;
+    struct origin_pool **at = &w->pools[hash % ORIGIN_POOL_BUCKETS];
+    while (*at && !cv_str_eq((struct cv_str){ (*at)->key, (*at)->key_n }, key))
+        at = &(*at)->next;
+    return at;
+}
+
+static void count_idle(struct origin_worker *w, int64_t change)
+{
+    w->idle += change;
+    cv_gauge_set(w->series[ORIGIN_IDLE], w->idle);
+}
+
+static void arm(struct origin_pool *pool)
+{
+    if (pool->oldest->close_at == NEVER) {
+        cv_timer_clear(&pool->timer);
+        return;
+    }
+    int64_t left = pool->oldest->close_at - cv_now(&pool->w->self);
+    cv_timer_set(&pool->w->self, &pool->timer, (struct cv_ms){ left });
+}
+
+/* Takes the link out; the pool goes with its last one. */
+static void leave(struct origin_link *l)
+{
+    struct origin_pool *pool = l->pool;
+    *(l->newer ? &l->newer->older : &pool->newest) = l->older;
+    *(l->older ? &l->older->newer : &pool->oldest) = l->newer;
+    l->pool = NULL;
+    l->newer = l->older = NULL;
+    pool->n--;
+    count_idle(pool->w, -1);
+    if (pool->n > 0)
+        return;
+    cv_timer_clear(&pool->timer);
+    *find(pool->w, (struct cv_str){ pool->key, pool->key_n }) = pool->next;
+    free(pool);
+}
+
+static void drop(struct origin_link *l)
+{
+    leave(l);
+    origin_link_free(l);
+}
+
+static void on_idle_ready(struct origin_link *l, short what)
+{
+    (void)what;
+    if (!origin_link_quiet(l)) /* closed, or bytes that nobody asked for */
+        drop(l);
+}
+
+static void on_timer(struct cv_timer *timer)
+{
+    struct origin_pool *pool = CV_OWNER(timer, struct origin_pool, timer);
+    int64_t now = cv_now(&pool->w->self);
+    size_t n = pool->n;
+    for (; n > 0 && pool->oldest->close_at <= now; n--)
+        drop(pool->oldest);
+    if (n > 0) /* else the pool is gone */
+        arm(pool);
+}
+
+/* A connection opened under one name must not carry a request for another, though their rule be the same. */
+struct cv_str origin_pool_key(struct cv_req *req)
+{
+    const struct cv_rule *rule = req->rule;
+    if (!rule->target.tls || !rule->settings.match_sni_to_host)
+        return rule->pool_key;
+    struct cv_str name = origin_tls_name(req);
+    char *key = cv_alloc(req, rule->pool_key.n + 1 + name.n);
+    memcpy(key, rule->pool_key.p, rule->pool_key.n);
+    key[rule->pool_key.n] = '\n';
+    memcpy(key + rule->pool_key.n + 1, name.p, name.n);
+    return (struct cv_str){ key, rule->pool_key.n + 1 + name.n };
+}
+
+struct origin_link *origin_pool_take(struct origin_worker *w, struct cv_str key)
+{
+    struct origin_pool *pool;
+    while ((pool = *find(w, key))) {
+        struct origin_link *l = pool->newest;
+        leave(l);
+        if (origin_link_quiet(l))
+            return l;
+        origin_link_free(l);
+    }
+    return NULL;
+}
+
+static struct origin_pool *pool_of(struct origin_worker *w, struct cv_str key)
+{
+    struct origin_pool **at = find(w, key);
+    if (*at)
+        return *at;
+    struct origin_pool *pool = cv_xcalloc(1, sizeof(*pool) + key.n);
+    pool->w = w;
+    pool->timer.fire = on_timer;
+    pool->key_n = key.n;
+    memcpy(pool->key, key.p, key.n);
+    *at = pool;
+    return pool;
+}
+
+void origin_pool_give(struct origin_link *l, struct cv_str key, const struct cv_settings *settings)
+{
+    int64_t most = settings->keep_alive_connections ? settings->keep_alive_connections : 2;
+    if (most < 0 || settings->keep_alive_timeout < 0) {
+        origin_link_free(l);
+        return;
+    }
+    struct origin_worker *w = l->w;
+    int64_t after = cv_seconds(settings->keep_alive_timeout).ms;
+    l->close_at = after ? cv_now(&w->self) + after : NEVER;
+    struct origin_pool *pool = pool_of(w, key);
+    l->pool = pool;
+    l->older = pool->newest;
+    *(l->older ? &l->older->newer : &pool->oldest) = l;
+    pool->newest = l;
+    pool->n++;
+    count_idle(w, 1);
+    origin_link_own(l, on_idle_ready, NULL);
+    origin_link_watch(l, true);
+    if ((int64_t)pool->n > most)
+        drop(pool->oldest);
+    if (!pool->timer.set)
+        arm(pool);
+}
+
+void origin_pool_free(struct origin_worker *w)
+{
+    for (size_t i = 0; i < ORIGIN_POOL_BUCKETS; i++) {
+        while (w->pools[i]) {
+            struct origin_pool *pool = w->pools[i];
+            for (size_t n = pool->n; n > 0; n--)
+                drop(pool->oldest);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+/* proxy.c: the module origin_proxy: its options and metrics, what it keeps for each worker, and which
+ * requests are its. */
+#include "origin.h"
+
+#include <string.h>
+
+static const struct cv_option options[] = {
+    CV_OPT(
+        struct origin_conf, tags, "",
+        "NAME=VALUE pairs, comma separated: each becomes the request header Cf-Warp-Tag-NAME. Also --tag."),
+    CV_OPT(struct origin_conf, first_byte_timeout, "0s",
+           "How long an origin may take from the end of the request to its response's head; 0 is for ever, "
+           "which "
+           "models that think before they speak need.",
+           .flags = CV_LIVE),
+    CV_OPT(struct origin_conf, idle_timeout, "0s",
+           "How long a request or response may lie still, once begun, before it is cut; 0 is for ever.",
+           .flags = CV_LIVE),
+    CV_OPT(struct origin_conf, half_close_timeout, "30s",
+           "How long an upgraded connection (WebSocket) may lie still after the visitor has closed his side.",
+           .flags = CV_LIVE),
+    CV_OPT(struct origin_conf, max_response_headers, "256k",
+           "Most bytes of names and values in a response's head, trailers included.", .flags = CV_LIVE),
+    CV_OPT(struct origin_conf, buffered_body, "1M",
+           "Longest request body of unknown length that is kept for a rule with disableChunkedEncoding, "
+           "whose origin "
+           "has to be told the length first.",
+           .flags = CV_LIVE),
+    CV_OPT(struct origin_conf, read_budget, "256k",
+           "Most bytes read from one origin connection before the others have their turn.", .flags = CV_LIVE),
+    CV_OPT_END
+};
+
+static const struct cv_metric metrics[] = {
+    [ORIGIN_OPENED] = { .name = "culvert_origin_connections_opened_total",
+                        .help = "Connections made to origins.",
+                        .type = CV_COUNTER },
+    [ORIGIN_REUSED] = { .name = "culvert_origin_connections_reused_total",
+                        .help = "Requests sent on a connection that an earlier one had left open.",
+                        .type = CV_COUNTER },
+    [ORIGIN_RETRIES] = { .name = "culvert_origin_retries_total",
+                         .help = "Requests sent again because the kept connection had been closed.",
+                         .type = CV_COUNTER },
+    [ORIGIN_IDLE] = { .name = "culvert_origin_connections_idle",
+                      .help = "Connections to origins that wait for a request.",
+                      .type = CV_GAUGE },
+    [ORIGIN_ERRORS] = { .name = "culvert_origin_errors_total",
+                        .help = "Requests that failed at the origin, by what went wrong.",
+                        .type = CV_COUNTER,
+                        .labels = "reason" },
+    CV_METRIC_END
+};
+
+/* ---- tags -------------------------------------------------------------------------------------------- */
+
+static bool tag_line(struct cv_buf *out, struct cv_str tag)
+{
+    const char *equals = memchr(tag.p, '=', tag.n);
+    if (!equals)
+        return false;
+    size_t n = (size_t)(equals - tag.p);
+    return origin_tag_line(out, (struct cv_str){ tag.p, n }, (struct cv_str){ equals + 1, tag.n - n - 1 });
+}
+
+static void write_tags(struct origin_worker *w, const struct cv_self *self)
+{
+    const struct origin_conf *conf = self->conf;
+    w->tags.n = 0;
+    for (size_t i = 0; i < conf->tags.n; i++)
+        tag_line(&w->tags, conf->tags.v[i]);
+    origin_tag_line(&w->tags, CV_STR("ID"), cv_str_of(self->shared));
+}
+
+static enum cv_error check(const void *opaque, struct cv_err *err)
+{
+    const struct origin_conf *conf = opaque;
+    struct cv_buf line = { 0 };
+    enum cv_error error = CV_OK;
+    for (size_t i = 0; i < conf->tags.n && !error; i++)
+        if (!tag_line(&line, conf->tags.v[i]))
+            error = cv_conf_fail(err, conf, "tags", "\"" CV_STR_FMT "\" is not NAME=VALUE",
+                                 CV_STR_ARG(conf->tags.v[i]));
+    cv_buf_free(&line);
+    return error;
+}
+
+/* ---- life -------------------------------------------------------------------------------------------- */
+
+static enum cv_error init(struct cv_self *self, struct cv_err *err)
+{
+    (void)err;
+    struct cv_status status;
+    cv_status(&status);
+    self->shared = cv_xstrdup(status.connector_id ? status.connector_id : "");
+    return CV_OK;
+}
+
+static void fini(struct cv_self *self)
+{
+    free(self->shared);
+    self->shared = NULL;
+}
+
+static enum cv_error start(struct cv_self *self, struct cv_err *err)
+{
+    (void)err;
+    struct origin_worker *w = cv_xcalloc(1, sizeof(*w));
+    w->self = *self;
+    w->scratch = cv_xmalloc(ORIGIN_SCRATCH);
+    for (unsigned i = 0; i < ORIGIN_PLAIN_METRICS; i++)
+        w->series[i] = cv_series(self, i, NULL);
+    write_tags(w, self);
+    self->local = w;
+    return CV_OK;
+}
+
+static void stop(struct cv_self *self)
+{
+    struct origin_worker *w = self->local;
+    origin_pool_free(w);
+    origin_tls_free(w);
+    cv_buf_free(&w->tags);
+    free(w->scratch);
+    free(w);
+    self->local = NULL;
+}
+
+static void reload(struct cv_self *self, const void *old_conf)
+{
+    (void)old_conf;
+    struct origin_worker *w = self->local;
+    if (!w) /* the main thread's call */
+        return;
+    w->self.conf = self->conf;
+    write_tags(w, self);
+}
+
+static bool match(const struct cv_self *self, const struct cv_req *req)
+{
+    (void)self;
+    return (req->type == CV_HTTP || req->type == CV_WEBSOCKET) && req->rule &&
+           (req->rule->kind == CV_SERVICE_HTTP || req->rule->kind == CV_SERVICE_UNIX);
+}
+
+static const struct cv_origin_ops ops = { .match = match,
+                                          .open = origin_open,
+                                          .end = { origin_readable, origin_credit, origin_closed } };
+
+CV_MODULE(origin_proxy, .summary = "http and https services, over TCP or Unix sockets, with WebSocket",
+          .options = options, .conf_size = sizeof(struct origin_conf), .metrics = metrics,
+          .slot_size = sizeof(struct origin_exchange), .origin = &ops, .check = check, .init = init,
+          .start = start, .reload = reload, .stop = stop, .fini = fini);

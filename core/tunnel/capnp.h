@@ -6,25 +6,24 @@
  * default and marks the message, and capnp_check() tells at the end. A null pointer, a missing field and
  * a pointer of an unexpected kind are no errors: they read as the default.
  *
- *     struct capnp_msg m;                                   struct capnp_build b;
- *     if ((e = capnp_open(&m, p, n, err))) return e;        struct capnp_new root = capnp_begin(&b, &buf);
- *     struct capnp_struct s = capnp_root(&m);               struct capnp_new s = capnp_put_struct(root, 0, 1,
- * 1); uint16_t type = capnp_get_u16(s, 0);                  capnp_put_u16(s, 0, type); struct cv_str dest =
- * capnp_get_text(s, 0);            capnp_put_text(s, 0, dest); if ((e = capnp_check(&m, err))) return e;
- * capnp_end(&b);
+ *     struct capnp_msg m;                              struct capnp_build b;
+ *     e = capnp_open(&m, p, n, err);                   struct capnp_new at = capnp_begin(&b, &buf);
+ *     struct capnp_struct s = capnp_root(&m);          struct capnp_new s = capnp_put_struct(at, 0, 1, 1);
+ *     type = capnp_get_u16(s, 0);                      capnp_put_u16(s, 0, type);
+ *     dest = capnp_get_text(s, 0);                     capnp_put_text(s, 0, dest);
+ *     e = capnp_check(&m, err);                        capnp_end(&b);
  */
-#ifndef CV_TUNNEL_CAPNP_H
-#define CV_TUNNEL_CAPNP_H
+#ifndef TUNNEL_CAPNP_H
+#define TUNNEL_CAPNP_H
 
 #include "culvert/culvert.h"
-
 #include "culvert/mem.h"
 
 enum {
     CAPNP_MAX_SEGMENTS = 513,
     CAPNP_MAX_BYTES = 64 << 20, /* of a whole message; a caller's own limit is far below it */
     CAPNP_MAX_DEPTH = 64,       /* pointers behind pointers                                 */
-    CAPNP_READS = 8,            /* a message is read so many times over, at most           */
+    CAPNP_READS = 8,            /* times over that a message may be read                   */
 };
 
 /* ---- framing: where does a message end that arrives in pieces? --------------------------------- */
@@ -38,11 +37,11 @@ enum cv_error capnp_frame(const uint8_t *p, size_t n, size_t max, size_t *need, 
 
 /* An open message. Borrows its bytes; so does everything that the getters return. */
 struct capnp_msg {
-    const uint8_t *body;                    /* segment 0, the others back to back behind it         */
-    uint32_t segments;                      /*                                                      */
-    uint32_t start[CAPNP_MAX_SEGMENTS + 1]; /* first word of each in body; the last one is the end  */
-    uint32_t budget;                        /* words that may still be read: 8 times the message    */
-    const char *bad;                        /* the first thing that was wrong, or NULL              */
+    const uint8_t *body; /* segment 0, the others back to back behind it */
+    uint32_t segments;
+    uint32_t start[CAPNP_MAX_SEGMENTS + 1]; /* first word of each in body; the last one is the end */
+    uint32_t budget;                        /* words that may still be read                        */
+    const char *bad;                        /* the first thing that was wrong, or NULL             */
 };
 struct capnp_struct {
     struct capnp_msg *msg;

@@ -10,8 +10,8 @@
  *
  * Callbacks run inside rpc_feed(), rpc_feed_end() and rpc_close() only. They may call, return and close,
  * but neither feed nor free. One thread. */
-#ifndef CV_TUNNEL_RPC_H
-#define CV_TUNNEL_RPC_H
+#ifndef TUNNEL_RPC_H
+#define TUNNEL_RPC_H
 
 #include "tunnel/capnp.h"
 

@@ -10,8 +10,8 @@
  * and until *scratch is touched. CV_E_PROTO: broken message, or an id that is not 16 bytes.
  *
  * A struct that is to be written whole has zeroes for what is absent: {0} strings are null pointers. */
-#ifndef CV_TUNNEL_SCHEMA_H
-#define CV_TUNNEL_SCHEMA_H
+#ifndef TUNNEL_SCHEMA_H
+#define TUNNEL_SCHEMA_H
 
 #include "tunnel/capnp.h"
 #include "tunnel/rpc.h"

@@ -1,0 +1,124 @@
+/* route.c: which rule a request meets (docs/protocol.md §17). */
+#include "request/route.h"
+#include "request/hostname.h"
+#include "request/pattern.h"
+#include "request/url.h"
+
+#include <string.h>
+
+#define PATH_LIMIT (32 * 1024) /* bytes, encoded; the edge refuses URLs half as long */
+
+struct route_scratch {
+    struct pattern_scratch *pattern;
+    char path[3 * PATH_LIMIT]; /* a byte that is no UTF-8 becomes a character of three */
+};
+
+struct route_table *route_table_ref(struct route_table *table)
+{
+    atomic_fetch_add_explicit(&table->refs, 1, memory_order_relaxed);
+    return table;
+}
+
+void route_table_unref(struct route_table *table)
+{
+    if (!table || atomic_fetch_sub_explicit(&table->refs, 1, memory_order_acq_rel) > 1)
+        return;
+    for (size_t i = 0; i < table->n; i++)
+        pattern_free((struct cv_pattern *)table->rules[i].pattern);
+    bump_free(&table->mem);
+    free(table);
+}
+
+struct route_scratch *route_scratch_new(void)
+{
+    struct route_scratch *scratch = cv_xmalloc(sizeof *scratch);
+    scratch->pattern = pattern_scratch_new();
+    return scratch;
+}
+
+void route_scratch_free(struct route_scratch *scratch)
+{
+    if (!scratch)
+        return;
+    pattern_scratch_free(scratch->pattern);
+    free(scratch);
+}
+
+struct cv_str route_host(struct cv_str host)
+{
+    struct cv_str name, port;
+    return url_split_host_port(host, &name, &port) ? name : host;
+}
+
+/* ---- path --------------------------------------------------------------------------------------------- */
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
+        return (c | 0x20) - 'a' + 10;
+    return -1;
+}
+
+/* Decodes in place; what is no escape stays as it is. Returns the new length. */
+static size_t decode_percent(char *p, size_t n)
+{
+    size_t out = 0;
+    for (size_t i = 0; i < n; out++) {
+        bool escape = p[i] == '%' && n - i > 2 && hex_digit(p[i + 1]) >= 0 && hex_digit(p[i + 2]) >= 0;
+        p[out] = escape ? (char)(hex_digit(p[i + 1]) << 4 | hex_digit(p[i + 2])) : p[i];
+        i += escape ? 3 : 1;
+    }
+    return out;
+}
+
+/* Decoded and valid UTF-8. The decoded bytes stand at the end of the scratch and are copied to its front,
+ * character by character: three bytes written for one read never overtake. */
+static bool decode_path(struct cv_str path, struct route_scratch *scratch, struct cv_str *decoded)
+{
+    const char *query = path.n ? memchr(path.p, '?', path.n) : NULL;
+    size_t n = query ? (size_t)(query - path.p) : path.n;
+    if (n > PATH_LIMIT)
+        return false;
+    char *raw = scratch->path + sizeof scratch->path - n;
+    if (n > 0)
+        memcpy(raw, path.p, n);
+    n = decode_percent(raw, n);
+    size_t out = 0;
+    for (size_t i = 0, len; i < n; i += len)
+        out += utf8_write(scratch->path + out, utf8_first(raw + i, n - i, &len));
+    *decoded = (struct cv_str){ scratch->path, out };
+    return true;
+}
+
+/* ---- rules -------------------------------------------------------------------------------------------- */
+
+static bool host_matches(const struct cv_rule *rule, struct cv_str host)
+{
+    if (rule->hostname.n == 0 || cv_str_eq(rule->hostname, CV_STR("*")))
+        return true;
+    return hostname_matches(rule->hostname, host) ||
+           (rule->punycode.n > 0 && hostname_matches(rule->punycode, host));
+}
+
+const struct cv_rule *route_match(const struct route_table *table, struct cv_str host, struct cv_str path,
+                                  struct route_scratch *scratch)
+{
+    host = route_host(host);
+    struct cv_str decoded;
+    bool is_decoded = false;
+    for (const struct cv_rule *rule = table->rules; rule < table->rules + table->n; rule++) {
+        if (!host_matches(rule, host))
+            continue;
+        if (!rule->pattern)
+            return rule;
+        if (!is_decoded && !decode_path(path, scratch, &decoded))
+            return NULL;
+        is_decoded = true;
+        enum pattern_verdict verdict = pattern_match(rule->pattern, decoded, scratch->pattern);
+        if (verdict != PATTERN_NO)
+            return verdict == PATTERN_YES ? rule : NULL;
+    }
+    return &table->rules[table->n - 1];
+}

@@ -79,7 +79,7 @@ INSTRUMENT := $(if $(SAN),$(or $(instrument-$(SAN)),-fsanitize=$(SAN) -fno-sanit
 
 DEFINES := -D_GNU_SOURCE -DCV_VERSION='"$(VERSION)"' -DCV_MODULE_DIR='"$(libdir)/culvert/modules"'
 PARSE   := -std=gnu17 $(DEFINES) -Icore/include -Icore $(CPPFLAGS) $(DEPS_CFLAGS)
-COMPILE := $(CC) $(PARSE) -fvisibility=hidden -pthread $(HARDEN) $(INSTRUMENT) $(WARNINGS) $(CFLAGS)
+COMPILE := $(CC) $(PARSE) -pthread $(HARDEN) $(INSTRUMENT) $(WARNINGS) $(CFLAGS)
 LINK    := $(CC) -pthread $(INSTRUMENT) $(CFLAGS) $(LDFLAGS) -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed
 # One libssl in the process: the program itself loads it, before any library that would bring another.
 LIBS    := -Wl,--no-as-needed $(DEPS_SSL) -Wl,--as-needed $(DEPS_LIBS)
@@ -107,7 +107,8 @@ say  = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
 .PHONY: all deps test check demo bench fuzz lint format cover install clean help
 all: $(PROGRAM:%=$(B)/%) $(MODULES:%=$(B)/modules/%.so)  ## the program and its modules, in build/
 
-$(B)/obj/modules/% $(B)/obj/tests/modules/%: PIC := -fPIC
+# A module shows its one symbol. The program shows what core/culvert.syms lists: the linker sees to that.
+$(B)/obj/modules/% $(B)/obj/tests/modules/%: PIC := -fPIC -fvisibility=hidden
 $(B)/obj/tests/%: TEST_FLAGS = -Imodules -Itests/support -DSUITE_BUILD='"$(B)"'
 $(B)/obj/tests/fuzz/%: TEST_FLAGS += -Wno-missing-prototypes $(if $(filter fuzzer,$(SAN)),,-DLLVMFuzzerTestOneInput=$(*F))
 
@@ -220,7 +221,7 @@ lint-rules: lint-tools
 
 lint-symbols: all
 	$(call say,LINT,symbols)
-	$(Q)tools/lint symbols $(B)
+	$(Q)tools/lint symbols $(B) gcc $(PARSE)
 
 lint-shell: lint-tools
 	$(call say,LINT,shell)

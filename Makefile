@@ -230,7 +230,9 @@ lint-shell: lint-tools
 lint-cppcheck: lint-tools
 	$(call say,LINT,cppcheck)
 	$(Q)cppcheck -q -j2 --error-exitcode=1 --inline-suppr --std=c11 --enable=warning,portability,performance \
-	    --suppress=missingIncludeSystem --library=posix -Icore/include -Icore -Imodules -Itests/support $(SOURCES)
+	    --suppressions-list=tools/cppcheck.suppress --library=posix --library=tools/cppcheck.xml \
+	    --include=/usr/include/$$(gcc -print-multiarch)/sys/queue.h \
+	    -Icore/include -Icore -Imodules -Itests/support $(SOURCES)
 
 $(B)/tidy/tests/%: TEST_FLAGS = -Imodules -Itests/support -DSUITE_BUILD='"$(B)"'
 $(B)/tidy/%: %.c .clang-tidy $(HEADERS) | lint-tools

@@ -11,11 +11,11 @@ typedef int replay_target(const uint8_t *bytes, size_t n);
 void replay(const char *name, replay_target *target);
 
 /* The target is LLVMFuzzerTestOneInput of tests/fuzz/fuzz_NAME.c, which make names fuzz_NAME. */
-#define REPLAY(name)                                                                                       \
-    replay_target fuzz_##name;                                                                             \
-    static void replays_##name(void)                                                                       \
-    {                                                                                                      \
-        replay(#name, fuzz_##name);                                                                        \
+#define REPLAY(name)                                                                                         \
+    replay_target fuzz_##name;                                                                               \
+    static void replays_##name(void)                                                                         \
+    {                                                                                                        \
+        replay(#name, fuzz_##name);                                                                          \
     }
 
 #endif

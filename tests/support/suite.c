@@ -130,18 +130,10 @@ int main(int argc, char **argv)
     bool list_only = false;
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (c) {
-        case 'l':
-            list_only = true;
-            break;
-        case 't':
-            timeout_seconds = (unsigned)strtoul(optarg, NULL, 10);
-            break;
-        case 'h':
-            fputs(usage, stdout);
-            return EXIT_SUCCESS;
-        default:
-            fputs(usage, stderr);
-            return EXIT_USAGE;
+        case 'l': list_only = true; break;
+        case 't': timeout_seconds = (unsigned)strtoul(optarg, NULL, 10); break;
+        case 'h': fputs(usage, stdout); return EXIT_SUCCESS;
+        default: fputs(usage, stderr); return EXIT_USAGE;
         }
     }
     if (list_only) {

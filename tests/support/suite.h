@@ -29,19 +29,19 @@ struct suite {
 
 void suite_add(struct suite *suite);
 
-#define TEST(function)                                                                                     \
-    {                                                                                                      \
-        .name = #function, .run = (function)                                                               \
+#define TEST(function)                                                                                       \
+    {                                                                                                        \
+        .name = #function, .run = (function)                                                                 \
     }
-#define SUITE(id, ...)                                                                                     \
-    static const struct suite_test suite_tests_##id[] = { __VA_ARGS__ };                                   \
-    static struct suite suite_##id = { .name = #id,                                                        \
-                                       .tests = suite_tests_##id,                                          \
-                                       .n = sizeof suite_tests_##id / sizeof suite_tests_##id[0] };        \
-    __attribute__((constructor)) static void suite_add_##id(void)                                          \
-    {                                                                                                      \
-        suite_add(&suite_##id);                                                                            \
-    }                                                                                                      \
+#define SUITE(id, ...)                                                                                       \
+    static const struct suite_test suite_tests_##id[] = { __VA_ARGS__ };                                     \
+    static struct suite suite_##id = { .name = #id,                                                          \
+                                       .tests = suite_tests_##id,                                            \
+                                       .n = sizeof suite_tests_##id / sizeof suite_tests_##id[0] };          \
+    __attribute__((constructor)) static void suite_add_##id(void)                                            \
+    {                                                                                                        \
+        suite_add(&suite_##id);                                                                              \
+    }                                                                                                        \
     struct suite
 
 #endif

@@ -183,17 +183,19 @@ static struct cv_str unquote_str(struct bump *mem, struct cv_str raw)
 
 /* ---- numbers ------------------------------------------------------------------------------------------ */
 
-/* Decimal digits and nothing else; false also when they do not fit. */
-static bool parse_digits(struct cv_str s, uint64_t *n)
+enum digits { DIGITS_GOOD, DIGITS_BAD, DIGITS_TOO_BIG };
+
+/* Decimal digits and nothing else. Whichever fault comes first counts. */
+static enum digits parse_digits(struct cv_str s, uint64_t *n)
 {
     *n = 0;
     for (size_t i = 0; i < s.n; i++) {
         if (s.p[i] < '0' || s.p[i] > '9')
-            return false;
+            return DIGITS_BAD;
         if (__builtin_mul_overflow(*n, 10u, n) || __builtin_add_overflow(*n, (uint64_t)(s.p[i] - '0'), n))
-            return false;
+            return DIGITS_TOO_BIG;
     }
-    return s.n > 0;
+    return s.n > 0 ? DIGITS_GOOD : DIGITS_BAD;
 }
 
 /* The sign's share: at most INT64_MAX up, one more down. */
@@ -205,24 +207,16 @@ static bool with_sign(uint64_t n, bool negative, int64_t *to)
     return true;
 }
 
-static bool all_digits(struct cv_str s)
-{
-    for (size_t i = 0; i < s.n; i++)
-        if (s.p[i] < '0' || s.p[i] > '9')
-            return false;
-    return s.n > 0;
-}
-
 bool gojson_parse_int(struct cv_str text, const char *function, int64_t *n, struct reason *why)
 {
     bool sign = text.n > 0 && (*text.p == '-' || *text.p == '+');
-    struct cv_str number = { text.p + sign, text.n - sign };
     uint64_t value;
-    if (parse_digits(number, &value) && with_sign(value, sign && *text.p == '-', n))
+    enum digits digits = parse_digits((struct cv_str){ text.p + sign, text.n - sign }, &value);
+    if (digits == DIGITS_GOOD && with_sign(value, sign && *text.p == '-', n))
         return true;
     reason_fail(why, "strconv.%s: parsing ", function);
     reason_quote(why, text);
-    reason_add(why, all_digits(number) ? ": value out of range" : ": invalid syntax");
+    reason_add(why, digits == DIGITS_BAD ? ": invalid syntax" : ": value out of range");
     return false;
 }
 
@@ -233,8 +227,8 @@ static bool read_int(struct reader *r, const struct gojson_type *type, int64_t *
     bool negative = *r->p == '-';
     struct cv_str text = skip_value(r);
     uint64_t n;
-    if (parse_digits((struct cv_str){ text.p + negative, text.n - negative }, &n) &&
-        with_sign(n, negative, to))
+    enum digits digits = parse_digits((struct cv_str){ text.p + negative, text.n - negative }, &n);
+    if (digits == DIGITS_GOOD && with_sign(n, negative, to))
         return true;
     return mismatch(r, "number", text, type, at);
 }
@@ -245,7 +239,7 @@ static bool read_uint(struct reader *r, const struct gojson_type *type, void *to
         return wrong_kind(r, type, at);
     struct cv_str text = skip_value(r);
     uint64_t n;
-    if (!parse_digits(text, &n) || (type->size == 1 && n > UINT8_MAX))
+    if (parse_digits(text, &n) != DIGITS_GOOD || (type->size == 1 && n > UINT8_MAX))
         return mismatch(r, "number", text, type, at);
     if (type->size == 1)
         *(uint8_t *)to = (uint8_t)n;
@@ -423,10 +417,10 @@ static bool read_field(struct reader *r, const struct gojson_field *field, char 
 {
     void *value = object + field->at;
     if (field->set_at != GOJSON_ALWAYS) {
-        bool *set = (bool *)(object + field->set_at);
-        if (!*set)
+        bool *set = (bool *)(object + field->set_at), null = *r->p == 'n';
+        if (!*set || null)
             memset(value, 0, field->type->size);
-        *set = *r->p != 'n';
+        *set = !null;
     }
     return read_value(r, field->type, value, at);
 }

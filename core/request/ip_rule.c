@@ -2,6 +2,7 @@
 #include "request/ip_rule.h"
 
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -79,6 +80,9 @@ static bool parse_cidr(struct bump *mem, struct cv_str s, struct cv_ip_rule *rul
     mask(rule->net, bytes, rule->bits);
     undress(rule);
     inet_ntop(rule->family, rule->net, text, sizeof text);
+    if (rule->family == AF_INET6 && strchr(text, '.')) /* ::1.2.3.4, which Go writes as any other */
+        snprintf(text, sizeof text, "::%x:%x", rule->net[12] << 8 | rule->net[13],
+                 rule->net[14] << 8 | rule->net[15]);
     rule->prefix = bump_print(mem, "%s/%u", text, rule->bits);
     return true;
 }

@@ -5,7 +5,7 @@
 
 #include <pcre2.h>
 
-#define NESTING   4000        /* brackets of the translation: a few for each of ours            */
+#define NESTING   1500        /* brackets of the translation: a few for each of ours */
 #define WORKSPACE (64 * 1024) /* ints; 3 for each state that can be in force at a time, twice   */
 
 struct cv_pattern {
@@ -38,7 +38,7 @@ struct cv_pattern *pattern_new(struct cv_str text, struct reason *why)
         cv_buf_add(&out, ")", 1);
         code = compile((struct cv_str){ (const char *)out.p, out.n });
         if (!code)
-            reason_fail(why, "error parsing regexp: expression too large");
+            pattern_fail(why, "expression too large", text.p, text.p + text.n);
     }
     cv_buf_free(&out);
     if (!code)

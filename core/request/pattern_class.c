@@ -314,13 +314,16 @@ static bool is_script(const char *name)
     return compiles(text);
 }
 
-/* The body of \p{…} for PCRE2; false for a name that Go does not know. */
-static bool property(const char *name, bool negate, struct cv_buf *out)
+/* The body of \p{…} for PCRE2; false for a name that Go does not know. In either case all cased letters are
+ * one. */
+static bool property(const char *name, bool negate, bool fold, struct cv_buf *out)
 {
     char p = negate ? 'P' : 'p', word[8];
     for (size_t i = 0; i < sizeof aliases / sizeof *aliases; i++)
         if (strcmp(name, aliases[i][0]) == 0)
             name = aliases[i][1];
+    if (fold && (strcmp(name, "Lu") == 0 || strcmp(name, "Ll") == 0 || strcmp(name, "Lt") == 0))
+        name = "Lc";
     snprintf(word, sizeof word, " %s ", strlen(name) < 4 ? name : "?");
     if (strcmp(name, "Assigned") == 0)
         gojson_write(out, "\\%c{Cn}", negate ? 'p' : 'P');
@@ -346,17 +349,21 @@ static bool write_property(struct cv_str name, bool negate, bool fold, struct cv
         write_ascii_group(out, find_group(CV_STR("ascii")), negate, fold);
         return true;
     }
-    return property(canonical, negate, out);
+    return property(canonical, negate, fold, out);
 }
 
 static enum pattern_group read_property(struct pattern_text *t, bool fold, struct cv_buf *out,
                                         struct reason *why)
 {
     const char *from = t->p;
-    if (t->end - t->p < 3 || (t->p[1] != 'p' && t->p[1] != 'P'))
+    if (t->end - t->p < 2 || (t->p[1] != 'p' && t->p[1] != 'P'))
         return PATTERN_GROUP_NONE;
     bool negate = t->p[1] == 'P';
     t->p += 2;
+    if (t->p == t->end) {
+        pattern_fail(why, "invalid character class range", from, t->p);
+        return PATTERN_GROUP_BAD;
+    }
     struct cv_str name = { t->p, 0 };
     uint32_t c;
     if (!pattern_read_char(t, &c, why))

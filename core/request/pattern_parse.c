@@ -4,8 +4,8 @@
 
 #include <string.h>
 
-#define DEPTH_MAX  1000 /* of groups, Go's limit for the whole tree                                  */
-#define REPEAT_MAX 1000 /* of a repetition and of what nested ones come to together, Go's limit too  */
+#define DEPTH_MAX  400  /* of groups; PCRE2 has room for some more than that */
+#define REPEAT_MAX 1000 /* of a repetition, and of what nested ones come to together: Go's limit */
 
 struct flags {
     bool fold;     /* i */
@@ -20,6 +20,7 @@ struct group {
 };
 struct parser {
     struct pattern_text t;
+    struct cv_str whole;
     struct cv_buf *out;
     struct reason *why;
     struct flags flags;
@@ -39,6 +40,11 @@ bool pattern_fail(struct reason *why, const char *what, const char *from, const 
     reason_str(why, (struct cv_str){ from, (size_t)(to - from) });
     reason_add(why, "`");
     return false;
+}
+
+static bool fail_whole(struct parser *p, const char *what)
+{
+    return pattern_fail(p->why, what, p->whole.p, p->whole.p + p->whole.n);
 }
 
 /* ---- atoms -------------------------------------------------------------------------------------------- */
@@ -224,10 +230,8 @@ static void note_copies(struct parser *p)
 
 static bool open_group(struct parser *p, struct flags inner)
 {
-    if (p->depth == DEPTH_MAX) {
-        reason_fail(p->why, "error parsing regexp: expression nests too deeply");
-        return false;
-    }
+    if (p->depth == DEPTH_MAX)
+        return fail_whole(p, "expression nests too deeply");
     p->groups[++p->depth] = (struct group){ .outer = p->flags, .at = p->out->n, .copies = 1 };
     p->flags = inner;
     p->repeatable = false;
@@ -235,10 +239,10 @@ static bool open_group(struct parser *p, struct flags inner)
     return true;
 }
 
-static bool close_group(struct parser *p, struct cv_str whole)
+static bool close_group(struct parser *p)
 {
     if (p->depth == 0)
-        return pattern_fail(p->why, "unexpected )", whole.p, whole.p + whole.n);
+        return fail_whole(p, "unexpected )");
     struct group group = p->groups[p->depth--];
     gojson_write(p->out, ")");
     begin_atom(p);
@@ -351,11 +355,11 @@ static bool alternative(struct parser *p)
     return true;
 }
 
-static bool step(struct parser *p, struct cv_str whole)
+static bool step(struct parser *p)
 {
     switch (*p->t.p) {
     case '(': return parenthesis(p);
-    case ')': return close_group(p, whole);
+    case ')': return close_group(p);
     case '|': return alternative(p);
     case '^':
     case '$':
@@ -373,18 +377,18 @@ static bool step(struct parser *p, struct cv_str whole)
 enum cv_error pattern_translate(struct cv_str text, struct cv_buf *out, struct reason *why)
 {
     struct parser *p = cv_xcalloc(1, sizeof *p);
-    *p = (struct parser){ .t = { text.p, text.p + text.n }, .out = out, .why = why };
+    *p = (struct parser){ .t = { text.p, text.p + text.n }, .whole = text, .out = out, .why = why };
     p->groups[0].copies = 1;
     bool ok = true;
     while (ok && p->t.p < p->t.end) {
         const char *last_repeat = p->last_repeat;
-        ok = step(p, text);
+        ok = step(p);
         note_copies(p);
         if (p->last_repeat == last_repeat)
             p->last_repeat = NULL;
     }
     if (ok && p->depth > 0)
-        ok = pattern_fail(why, "missing closing )", text.p, text.p + text.n);
+        ok = fail_whole(p, "missing closing )");
     free(p);
     return ok ? CV_OK : CV_E_CONF;
 }

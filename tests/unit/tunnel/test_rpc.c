@@ -476,6 +476,121 @@ static void single_messages_get_the_recorded_answers(void)
     }
 }
 
+/* A Call of unregisterConnection as a peer might put it. */
+struct odd_call {
+    uint32_t question;
+    uint16_t results_to, target_which;
+    uint32_t target_id; /* capability or question */
+    bool takes_a_field;
+};
+
+static void feed_call(struct rpc *r, struct odd_call c)
+{
+    struct cv_buf b = { 0 };
+    struct capnp_build build;
+    struct capnp_new message = capnp_put_struct(capnp_begin(&build, &b), 0, 1, 1);
+    capnp_put_u16(message, 0, 2);
+    struct capnp_new call = capnp_put_struct(message, 0, 3, 3);
+    capnp_put_u32(call, 0, c.question);
+    capnp_put_u16(call, 4, schema_unregister_connection.number);
+    capnp_put_u16(call, 6, c.results_to);
+    capnp_put_u64(call, 8, schema_unregister_connection.interface);
+    struct capnp_new target = capnp_put_struct(call, 0, 1, 1);
+    capnp_put_u16(target, 4, c.target_which);
+    if (c.target_which == 0)
+        capnp_put_u32(target, 0, c.target_id);
+    struct capnp_new promise = capnp_put_struct(target, 0, 1, 1);
+    capnp_put_u32(promise, 0, c.target_id);
+    capnp_put_u16(capnp_put_structs(promise, 0, 1, 1, 0), 0, c.takes_a_field);
+    capnp_end(&build);
+    CU_ASSERT_EQUAL(rpc_feed(r, b.p, b.n, NULL), CV_OK);
+    cv_buf_free(&b);
+}
+
+/* What the last message in the output is: "call", "unimplemented", or the reason of an exception. */
+static void reaction(struct pair *p, char out[64])
+{
+    struct cv_buf *said = rpc_out(p->server);
+    snprintf(out, 64, p->n_calls ? "call" : "nothing");
+    for (size_t need; said->n; cv_buf_take_front(said, need)) {
+        struct capnp_msg m;
+        CU_ASSERT_EQUAL_FATAL(capnp_frame(said->p, said->n, 4096, &need, NULL), CV_OK);
+        CU_ASSERT_EQUAL_FATAL(capnp_open(&m, said->p, need, NULL), CV_OK);
+        struct capnp_struct message = capnp_root(&m), body = capnp_get_struct(message, 0);
+        if (capnp_get_u16(message, 0) == 0)
+            snprintf(out, 64, "unimplemented");
+        else if (capnp_get_u16(body, 6) == 1)
+            snprintf(out, 64, "%.*s", CV_STR_ARG(capnp_get_text(capnp_get_struct(body, 0), 0)));
+        CU_ASSERT_EQUAL(capnp_check(&m, NULL), CV_OK);
+    }
+}
+
+static void a_call_reaches_our_interface_or_nothing(void)
+{
+    static const struct {
+        struct odd_call call;
+        const char *want;
+    } cases[] = {
+        { { 9, 0, 0, 0, false }, "call" },
+        { { 9, 0, 1, 0, false }, "call" }, /* a noop in the transform */
+        { { 9, 0, 0, 1, false }, "rpc: target not found" },
+        { { 9, 0, 1, 0, true }, "rpc: target is not a capability" },
+        { { 9, 0, 1, 5, false }, "rpc: target is not a capability" }, /* the answer to a call */
+        { { 9, 0, 1, 9, false }, "rpc: target not found" },           /* its own answer */
+        { { 9, 0, 2, 0, false }, "unimplemented" },
+        { { 9, 1, 0, 0, false }, "unimplemented" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct pair p;
+        char got[64];
+        pair_start(&p, &keeping, NULL);
+        CU_ASSERT_EQUAL(feed_vector(p.server, "reg-ok-remote-c0-bootstrap"), CV_OK);
+        feed_call(p.server, (struct odd_call){ .question = 5 });
+        p.n_calls = 0;
+        feed_call(p.server, cases[i].call);
+        reaction(&p, got);
+        CU_ASSERT_STRING_EQUAL(got, cases[i].want);
+        pair_free(&p);
+    }
+}
+
+static void of_a_message_in_segments_only_the_kind_is_echoed(void)
+{
+    struct cv_buf in = { 0 };
+    vector_unhex(&in, CV_STR("0100000001000000 0300000000000000" /* 1 and 3 words */
+                             "0200000001000000"                  /* far: word 0 of segment 1 */
+                             "0000000001000100 0a00000000000000 0000000000000000"));
+    struct rpc *r = rpc_new(NULL, NULL, NULL);
+    CU_ASSERT_EQUAL(rpc_feed(r, in.p, in.n, NULL), CV_OK);
+    in.n = 0;
+    vector_unhex(&in, CV_STR("0000000005000000 0000000001000100 0000000000000000 0000000001000100"
+                             "0a00000000000000 0000000000000000"));
+    CU_ASSERT_TRUE(vector_same(all(rpc_out(r)), all(&in)));
+    rpc_free(r);
+    cv_buf_free(&in);
+}
+
+static void returns_without_results_say_why(void)
+{
+    static const struct {
+        uint8_t which;
+        const char *want;
+    } cases[] = { { 2, "rpc: the peer canceled the call" }, { 3, "rpc: unknown kind of return" } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct pair p;
+        pair_start(&p, &keeping, NULL);
+        call(&p);
+        struct cv_buf ret = vector_bytes("rpc/reg-ok-remote-s2-return");
+        ret.p[8 * 4 + 6] = cases[i].which;
+        CU_ASSERT_EQUAL(rpc_feed(p.client, ret.p, ret.n, NULL), CV_OK);
+        CU_ASSERT_EQUAL_FATAL(p.n_done, 1);
+        CU_ASSERT_EQUAL(p.done[0].what, RPC_EXCEPTION);
+        CU_ASSERT_STRING_EQUAL(p.done[0].reason, cases[i].want);
+        cv_buf_free(&ret);
+        pair_free(&p);
+    }
+}
+
 static void an_abort_ends_every_waiting_call_with_its_reason(void)
 {
     struct pair p;
@@ -656,7 +771,9 @@ SUITE(rpc, TEST(the_client_says_what_was_recorded), TEST(the_server_says_what_wa
       TEST(a_canceled_call_is_finished_once_and_its_id_waits_for_the_return),
       TEST(a_late_answer_does_not_reach_a_new_call_of_the_same_id), TEST(an_unknown_method_is_an_exception),
       TEST(who_exports_nothing_says_so_to_the_bootstrap_and_to_the_call), TEST(a_released_interface_is_gone),
-      TEST(single_messages_get_the_recorded_answers), TEST(an_abort_ends_every_waiting_call_with_its_reason),
+      TEST(single_messages_get_the_recorded_answers), TEST(a_call_reaches_our_interface_or_nothing),
+      TEST(of_a_message_in_segments_only_the_kind_is_echoed), TEST(returns_without_results_say_why),
+      TEST(an_abort_ends_every_waiting_call_with_its_reason),
       TEST(the_end_of_the_stream_ends_calls_and_cancels_answers),
       TEST(a_question_id_in_use_is_a_protocol_error), TEST(a_return_for_nothing_is_a_protocol_error),
       TEST(damaged_messages_end_the_connection), TEST(limits_hold_on_both_sides),

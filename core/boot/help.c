@@ -1,0 +1,99 @@
+/* help.c: --help and --version, for terminals of 80 columns. */
+#include "boot.h"
+
+#include <event2/event.h>
+#include <openssl/crypto.h>
+#include <string.h>
+
+enum { WIDTH = 79, COLUMN = 27 };
+
+/* Words of `text` from column `at` on; further lines begin at COLUMN. */
+static void wrapped(FILE *out, size_t at, const char *text)
+{
+    while (*text) {
+        size_t n = strcspn(text, " ");
+        if (at > COLUMN && at + 1 + n > WIDTH) {
+            fprintf(out, "\n%*s", COLUMN, "");
+            at = COLUMN;
+        } else if (at > COLUMN) {
+            fputc(' ', out);
+            at++;
+        }
+        fprintf(out, "%.*s", (int)n, text);
+        at += n;
+        text += n;
+        text += strspn(text, " ");
+    }
+    fputc('\n', out);
+}
+
+static void print_flag(FILE *out, const struct flag *f)
+{
+    char name[80], help[320];
+    int n = snprintf(name, sizeof(name), "  --%s%s", f->name, f->type == FLAG_BOOL ? "" : " VALUE");
+    if (f->alias)
+        snprintf(name + n, sizeof(name) - (size_t)n, ", %s%.*s", strcspn(f->alias, "|") == 1 ? "-" : "--",
+                 (int)strcspn(f->alias, "|"), f->alias);
+    snprintf(help, sizeof(help), "%s%s%s%s", f->help, f->env ? " [$" : "", f->env ? f->env : "",
+             f->env ? "]" : "");
+    char *bar = strchr(help, '|');
+    if (bar)
+        memcpy(bar, "]", 2);
+    size_t width = strlen(name);
+    if (width + 1 >= COLUMN)
+        fprintf(out, "%s\n%*s", name, COLUMN, "");
+    else
+        fprintf(out, "%-*s", COLUMN, name);
+    wrapped(out, COLUMN, help);
+}
+
+static void print_flags(FILE *out, unsigned where)
+{
+    for (size_t i = 0; i < flag_count; i++)
+        if ((flag_table[i].where & where) && !flag_table[i].hidden)
+            print_flag(out, &flag_table[i]);
+}
+
+void help_program(FILE *out)
+{
+    fputs("culvert - the connector of a Cloudflare Tunnel, small, with modules\n\n"
+          "  culvert tunnel [TUNNEL FLAGS] run [RUN FLAGS]\n"
+          "                           Connect a tunnel; flags as cloudflared takes them\n"
+          "  culvert --config FILE    The same, with all settings from an ini\n"
+          "  culvert --check FILE     Tell whether an ini is right\n"
+          "  culvert version          Print the version\n\n"
+          "Flags win over TUNNEL_* variables over the ini over defaults.\n\n"
+          "FLAGS\n",
+          out);
+    print_flags(out, FLAG_OWN);
+    fputs("\nMore: culvert tunnel --help, culvert tunnel run --help\n", out);
+}
+
+void help_tunnel(FILE *out)
+{
+    fputs("culvert tunnel [TUNNEL FLAGS] run [RUN FLAGS]\n\n"
+          "Connects a tunnel that is managed in the dashboard. These flags stand before\n"
+          "the word run; those of culvert tunnel run --help behind it.\n\n"
+          "TUNNEL FLAGS\n",
+          out);
+    print_flags(out, FLAG_TUNNEL);
+    fputs("\nFLAGS THAT MAY STAND ANYWHERE\n", out);
+    print_flags(out, FLAG_OWN);
+}
+
+void help_run(FILE *out)
+{
+    fputs("culvert tunnel [TUNNEL FLAGS] run [RUN FLAGS] [NAME]\n\n"
+          "Connects a tunnel that is managed in the dashboard. It needs the tunnel's token;\n"
+          "a NAME beside it is accepted and not used. Flags of culvert tunnel --help stand\n"
+          "before the word run.\n\n"
+          "RUN FLAGS\n",
+          out);
+    print_flags(out, FLAG_RUN);
+}
+
+void version_print(FILE *out)
+{
+    fprintf(out, "culvert version %s (OpenSSL %s, libevent %s)\n", CV_VERSION,
+            OpenSSL_version(OPENSSL_VERSION_STRING), event_get_version());
+}

@@ -1,0 +1,194 @@
+/* reload.c: a new configuration in a running process: checked as a whole, then swapped section by section. */
+#include "boot/runtime.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const struct cv_ms sweep_every = { 10000 };
+
+/* ---- is it good, and is it no more than live options? -----------------------------------------------------
+ */
+
+struct comparing {
+    struct problems *refused;
+    bool log; /* second pass: say what changes */
+};
+
+static void on_difference(void *arg, const struct conf *conf, const struct cv_option *o, const char *was,
+                          const char *is)
+{
+    struct comparing *c = arg;
+    const char *quote = o->type == CV_T_STR ? "\"" : "";
+    if (!(o->flags & CV_LIVE))
+        problem(c->refused, "%s: [%s] %s needs a restart", conf->where[o - conf->options], conf->section,
+                o->name);
+    else if (c->log)
+        log_line(CV_INFO, NULL, "[%s] %s: %s%s%s → %s%s%s", conf->section, o->name, quote, was, quote, quote,
+                 is, quote);
+}
+
+static bool same_modules(const struct generation *a, const struct generation *b)
+{
+    for (size_t i = 0; i < a->n && i < b->n; i++)
+        if (strcmp(a->modules[i].conf->section, b->modules[i].conf->section) != 0)
+            return false;
+    return a->n == b->n;
+}
+
+/* Calls fn for each pair of confs of one section. The modules must be the same. */
+static size_t compare(const struct generation *was, const struct generation *is, struct comparing *c)
+{
+    size_t differ = 0;
+    for (size_t i = 0; i < CORE_SECTIONS; i++)
+        differ += conf_diff(was->core[i], is->core[i], on_difference, c);
+    for (size_t i = 0; i < was->n; i++)
+        differ += conf_diff(was->modules[i].conf, is->modules[i].conf, on_difference, c);
+    return differ;
+}
+
+static void check_change(const struct generation *was, const struct generation *is, struct problems *refused)
+{
+    struct comparing c = { .refused = refused };
+    if (same_modules(was, is))
+        compare(was, is, &c);
+    else
+        problem(refused, "modules were added, removed or put in another order: that needs a restart");
+}
+
+/* ---- the swap
+ * ----------------------------------------------------------------------------------------------- */
+
+static void quiet_or_not(struct cv_worker *w, void *arg)
+{
+    for (struct retired *old = arg; old; old = old->next)
+        old->quiet[w->index] |= requests_open(w) == 0;
+}
+
+static bool out_of_use(const struct runtime *r, const struct retired *old)
+{
+    for (size_t i = 0; i < r->n_workers; i++)
+        if (!old->quiet[r->workers[i]->index])
+            return false;
+    return true;
+}
+
+static void on_sweep(struct cv_timer *timer)
+{
+    reload_sweep(CV_OWNER(timer, struct runtime, sweep));
+}
+
+void reload_sweep(struct runtime *r)
+{
+    for (size_t i = 0; i < r->n_workers && r->retired; i++)
+        run_errand(r->workers[i], quiet_or_not, r->retired);
+    for (struct retired **at = &r->retired; *at;) {
+        struct retired *old = *at;
+        if (!out_of_use(r, old)) {
+            at = &old->next;
+            continue;
+        }
+        *at = old->next;
+        conf_free(old->conf);
+        free(old);
+    }
+    r->sweep.fire = on_sweep;
+    if (r->retired)
+        cv_timer_set(worker_core_self(r->main), &r->sweep, sweep_every);
+}
+
+void reload_free(struct runtime *r)
+{
+    while (r->retired) {
+        struct retired *old = r->retired;
+        r->retired = old->next;
+        conf_free(old->conf);
+        free(old);
+    }
+}
+
+/* One instance whose options have changed. */
+struct swap {
+    const struct cv_instance *instance;
+    const void *was, *is;
+};
+
+static void swap_on_thread(struct cv_worker *w, void *arg)
+{
+    const struct swap *s = arg;
+    struct cv_self *self = &w->selfs[s->instance->id];
+    self->conf = s->is;
+    if (s->instance->module->reload)
+        s->instance->module->reload(self, s->was);
+}
+
+static void nothing_to_say(void *arg, const struct conf *conf, const struct cv_option *o, const char *was,
+                           const char *is)
+{
+    (void)arg, (void)conf, (void)o, (void)was, (void)is;
+}
+
+static void retire(struct runtime *r, struct conf *conf)
+{
+    struct retired *old = cv_xcalloc(1, sizeof(*old));
+    old->conf = conf;
+    old->next = r->retired;
+    r->retired = old;
+}
+
+/* Sections without a difference keep their memory: pointers into it stay good. */
+static bool exchange(struct conf **was, struct conf **is)
+{
+    if (conf_diff(*was, *is, nothing_to_say, NULL) == 0)
+        return false;
+    struct conf *old = *was;
+    *was = *is;
+    *is = old;
+    return true;
+}
+
+static void swap_modules(struct runtime *r, struct generation *g)
+{
+    for (size_t i = 0; i < r->g->n; i++) {
+        if (!exchange(&r->g->modules[i].conf, &g->modules[i].conf))
+            continue;
+        struct conf *old = g->modules[i].conf;
+        struct swap s = { &r->instances[i + 1], old->data, r->g->modules[i].conf->data };
+        swap_on_thread(r->main, &s);
+        for (size_t w = 0; w < r->n_workers; w++)
+            run_errand(r->workers[w], swap_on_thread, &s);
+        retire(r, old);
+        g->modules[i].conf = NULL;
+    }
+}
+
+static void put_in_force(struct runtime *r, struct generation *g)
+{
+    struct problems none = { .n = 0 };
+    size_t changes = compare(r->g, g, &(struct comparing){ .refused = &none, .log = true });
+    exchange(&r->g->core[CORE_LOG], &g->core[CORE_LOG]);
+    swap_modules(r, g);
+    reload_sweep(r);
+    log_line(CV_INFO, NULL, "Configuration reloaded, %zu option%s changed", changes, changes == 1 ? "" : "s");
+}
+
+void reload(struct runtime *r)
+{
+    struct problems errors = { .n = 0 }, warnings = { .n = 0 };
+    struct cv_err err;
+    struct generation *g = generation_new(r->command, &errors, &warnings);
+    if (g)
+        check_change(r->g, g, &errors);
+    if (errors.n == 0 && log_setup(generation_core(g, CORE_LOG), &err) != CV_OK)
+        problem(&errors, "%s", err.text);
+    for (size_t i = 0; i < warnings.n; i++)
+        log_line(CV_WARN, NULL, "%s", warnings.v[i]);
+    for (size_t i = 0; i < errors.n; i++)
+        log_line(CV_ERROR, NULL, "%s", errors.v[i]);
+    if (errors.n)
+        log_line(CV_ERROR, NULL, "Configuration not reloaded, the one before stays in force");
+    else
+        put_in_force(r, g);
+    problems_free(&errors);
+    problems_free(&warnings);
+    generation_free(g);
+}

@@ -1,0 +1,55 @@
+/* runtime.h: what lifecycle.c has running, and reload.c changes. Main thread, but for what an errand says. */
+#ifndef BOOT_RUNTIME_H
+#define BOOT_RUNTIME_H
+#include "boot/boot.h"
+#include "request/request.h"
+
+enum { INSTANCES_MAX = MODULES_MAX + 1 }; /* the registrar is number 0 */
+
+/* One thread's view of the instances; the worker points into it. */
+struct thread_view {
+    struct cv_self selfs[INSTANCES_MAX];
+    const struct cv_self *filters[INSTANCES_MAX], *origins[INSTANCES_MAX], *observers[INSTANCES_MAX];
+    struct chain chain;
+    size_t started; /* instances whose start() went well */
+};
+
+/* The options of one section before a reload. Requests that began under them may point into them, so they
+ * stay until every worker has once been without requests since. */
+struct retired {
+    struct retired *next;
+    struct conf *conf;
+    bool quiet[THREADS_MAX]; /* by worker index */
+};
+
+struct runtime {
+    const struct command *command;
+    struct generation *g; /* in force */
+    struct cv_worker *main, *workers[THREADS_MAX - 1];
+    size_t n_workers;
+    struct cv_instance instances[INSTANCES_MAX];
+    size_t n, initialised;
+    struct thread_view *views; /* by worker index */
+    const struct cv_instance *edges[INSTANCES_MAX], *gates[INSTANCES_MAX];
+    size_t n_edges, n_gates;
+    struct retired *retired;
+    struct cv_timer sweep;
+    int status;
+};
+
+/* Runs on the worker while main waits; may be called from main alone. */
+typedef void errand_fn(struct cv_worker *, void *arg);
+void run_errand(struct cv_worker *, errand_fn *, void *arg);
+
+static inline struct conf *instance_conf(const struct runtime *r, const struct cv_instance *i)
+{
+    return i->id == 0 ? NULL : r->g->modules[i->id - 1].conf;
+}
+
+/* Reads and checks everything anew. Good: it is in force when this returns. Bad, or more than live options
+ * have changed: nothing has happened but the log lines that say why. */
+void reload(struct runtime *);
+void reload_free(struct runtime *); /* what is retired; no request is left */
+void reload_sweep(
+    struct runtime *); /* frees what is retired and out of use; sets a timer while something is left */
+#endif

@@ -104,7 +104,7 @@ static bool far_place(struct capnp_msg *m, uint64_t far, uint32_t words, uint32_
 static bool follow_far(struct capnp_msg *m, struct aim *a)
 {
     bool twice = a->word & DOUBLE_FAR;
-    uint32_t pad;
+    uint32_t pad = 0;
     if (!far_place(m, a->word, twice ? 2 : 1, &pad, &a->seg))
         return false;
     a->word = word_at(m, pad);

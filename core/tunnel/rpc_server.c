@@ -117,9 +117,10 @@ static bool takes_a_field(struct capnp_list transform)
  * so no promise but that of a Bootstrap leads anywhere. */
 static struct cv_str bad_target(struct rpc *r, struct capnp_struct target)
 {
+    const struct cv_str fine = { 0 };
     if (capnp_get_u16(target, 4) == TARGET_CAP) {
         bool ours = capnp_get_u32(target, 0) == OUR_INTERFACE && r->exported;
-        return ours ? (struct cv_str){ 0 } : CV_STR(NO_TARGET);
+        return ours ? fine : CV_STR(NO_TARGET);
     }
     struct capnp_struct promise = capnp_get_struct(target, 0);
     struct answer *a = find_answer(r, capnp_get_u32(promise, 0));
@@ -127,7 +128,7 @@ static struct cv_str bad_target(struct rpc *r, struct capnp_struct target)
         return CV_STR(NO_TARGET);
     if (!a->bootstrap || takes_a_field(capnp_get_list(promise, 0)))
         return CV_STR("rpc: target is not a capability");
-    return r->ops ? (struct cv_str){ 0 } : CV_STR(NO_BOOTSTRAP);
+    return r->ops ? fine : CV_STR(NO_BOOTSTRAP);
 }
 
 void rpc_on_call(struct rpc *r, struct capnp_struct call)

@@ -41,6 +41,8 @@ static int digit(char c)
 void vector_unhex(struct cv_buf *b, struct cv_str hex)
 {
     int high = -1;
+    if (!hex.p)
+        return;
     for (size_t i = 0; i < hex.n; i++) {
         int d = digit(hex.p[i]);
         if (d < 0)

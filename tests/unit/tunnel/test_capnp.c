@@ -173,7 +173,7 @@ static void pointers_are_followed_within_bounds_only(void)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct cv_err got = seen(cases[i].hex);
         CU_ASSERT_STRING_EQUAL(got.text, cases[i].want);
-        if (strcmp(got.text, cases[i].want))
+        if (strcmp(got.text, cases[i].want) != 0)
             fprintf(stderr, "    %s: %s\n", cases[i].hex, got.text);
     }
 }

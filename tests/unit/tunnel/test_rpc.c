@@ -234,7 +234,7 @@ static void the_server_says_what_was_recorded(void)
 static void a_whole_recorded_stream_may_come_at_once(void)
 {
     for (size_t i = 0; i < sizeof recorded / sizeof *recorded; i++) {
-        if (strncmp(recorded[i], "cfd-", 4))
+        if (strncmp(recorded[i], "cfd-", 4) != 0)
             continue;
         yyjson_doc *doc = json_of(recorded[i]);
         struct scripted script = { yyjson_obj_get(yyjson_doc_get_root(doc), "server_to_client"), 1 };

@@ -136,7 +136,7 @@ static unsigned each_vector(const char *folder, const char *ending, void (*each)
     unsigned n = 0;
     for (struct dirent *d; (d = readdir(dir));) {
         size_t len = strlen(d->d_name), end = strlen(ending);
-        if (len < end || strcmp(d->d_name + len - end, ending))
+        if (len < end || strcmp(d->d_name + len - end, ending) != 0)
             continue;
         char name[400];
         snprintf(name, sizeof name, "%s/%.*s", folder, (int)(len - strlen(".json")), d->d_name);
@@ -290,12 +290,12 @@ static void damaged_requests_get_the_recorded_verdict(void)
         struct cv_buf in = { 0 };
         vector_unhex(&in, vector_str(v, "hex_after_signature"));
         const char *want = yyjson_get_str(yyjson_obj_get(v, "reader_error"));
-        if (strncmp(want, "accepted", 8) && strcmp(want, "EOF"))
+        if (strncmp(want, "accepted", 8) != 0 && strcmp(want, "EOF") != 0)
             want = "refused"; /* in whatever words */
         char got[80];
         verdict_of(&in, got);
         CU_ASSERT_STRING_EQUAL(got, want);
-        if (strcmp(got, want))
+        if (strcmp(got, want) != 0)
             fprintf(stderr, "    %s: %s\n", yyjson_get_str(yyjson_obj_get(v, "name")), got);
         cv_buf_free(&in);
     }

@@ -14,6 +14,8 @@ static const uint8_t rpc_signature[QUIC_SIGNATURE] = { 0x52, 0xbb, 0x82, 0x5c, 0
 enum quic_kind quic_head_kind(const uint8_t *p, size_t n)
 {
     size_t have = n < QUIC_SIGNATURE ? n : QUIC_SIGNATURE;
+    if (!n)
+        return QUIC_PARTIAL;
     bool whole = have == QUIC_SIGNATURE;
     if (memcmp(p, data_signature, have) == 0)
         return whole ? QUIC_DATA : QUIC_PARTIAL;

@@ -1,7 +1,7 @@
 /* quic.h: inside edge_quic: one QUIC connection to the edge, its UDP socket and its streams.
  *
- *   socket ──▶ endpoint.c ──▶ conn.c ──▶ stream.c ──▶ up pipe         packets, frames, bytes
- *   socket ◀── endpoint.c ◀── send.c ◀── stream.c ◀── down pipe
+ *   socket ──▶ endpoint.c ──▶ conn.c ──▶ intake.c ──▶ up pipe      packets, frames, bytes
+ *   socket ◀── endpoint.c ◀── conn.c ◀── send.c ◀──── down pipe
  *
  * Thread   A connection and all its streams live on one worker; nothing here is shared.
  * Order    ngtcp2 calls back while it reads; nothing is written then. What there is to send goes out at the
@@ -140,20 +140,25 @@ struct quic_conn {
     bool control;           /* the control stream is open               */
     struct quic_stats stats;
 };
+#define QUIC_NEVER UINT64_MAX
+#define QUIC_MS    NGTCP2_MILLISECONDS
+static inline const struct quic_conf *quic_conf_of(const struct quic_conn *c)
+{
+    return c->self->conf;
+}
 uint64_t quic_now(void); /* monotonic nanoseconds: ngtcp2's clock */
 
+/* dial.c */
 enum cv_error quic_dial(const struct cv_self *, struct cv_conn *, struct cv_err *);
-void quic_close(const struct cv_self *, struct cv_conn *);
 void quic_gone(const struct cv_self *, struct cv_conn *);
+void quic_fill_path(const struct quic_conn *, ngtcp2_path *);
+/* conn.c */
+void quic_watch(struct quic_conn *); /* its socket and its timers, from now on */
+void quic_close(const struct cv_self *, struct cv_conn *);
 /* Something is to be sent: it will be, at the end of this turn. */
 void quic_flush_later(struct quic_conn *);
 /* The socket reports an errno about the peer; the connection may be down afterwards. */
 void quic_path_error(struct quic_conn *, int error);
-
-/* send.c: writes packets until nothing is left, the congestion window or pacing says stop, or the budget is
- * spent
- * (*more is set). Returns 0 or an ngtcp2 error; a socket that takes no more is no error. */
-int quic_send(struct quic_conn *, uint64_t now, bool *more);
 
 /* stats.c */
 void quic_stats_dial(struct quic_conn *);
@@ -162,22 +167,24 @@ void quic_stats_tick(struct quic_conn *);
 void quic_stats_down(struct quic_conn *);
 void quic_stats_error(struct quic_conn *, const char *name);
 
-/* ---- streams (stream.c) ------------------------------------------------------------------------------ */
+/* ---- streams ----------------------------------------------------------------------------------------- */
 
 struct quic_stream {
     TAILQ_ENTRY(quic_stream) all, queue; /* queue: in writable_streams or in headless */
     struct quic_conn *conn;
     struct cv_req *req; /* NULL before its head is whole and after its end */
     int64_t id;
-    int64_t since;    /* cv_now(): opened; later: bytes went out, or first waited to */
-    struct cv_buf in; /* a head that came in pieces                      */
-    uint8_t *head;    /* of the response, until it is acknowledged       */
-    size_t head_n;
-    uint64_t sent, acked;  /* bytes of head and `down`                        */
-    uint64_t owed;         /* bytes in `up` that the edge has no credit for yet */
-    int64_t body_left;     /* of a Content-Length; CV_BODY_STREAM: until FIN; 0: discard */
-    bool headless, queued; /* which queue it is in                            */
-    bool waiting;          /* has something to send                           */
+    int64_t since;        /* cv_now(): opened; later: bytes went out, or first waited to */
+    struct cv_buf in;     /* a head that came in pieces                         */
+    uint8_t *head;        /* of the response, until it is acknowledged          */
+    size_t head_n;        /* 0: not known yet                                   */
+    uint64_t sent, acked; /* bytes of head and `down`                           */
+    uint64_t owed;        /* bytes in `up` that the edge has no credit for yet  */
+    int64_t body_left;    /* of a Content-Length; CV_BODY_STREAM: until FIN; 0: discard */
+    bool headless;        /* nothing but a beginning so far; queued there       */
+    bool queued;          /* in its connection's writable_streams               */
+    bool waiting;         /* has something to send                              */
+    bool failed;          /* its head tells of a failure; no body follows       */
     bool fin_in, fin_sent, shut;
 };
 /* Slot of a request: its stream, while there is one. */
@@ -185,27 +192,45 @@ struct quic_slot {
     struct quic_stream *stream;
 };
 
-/* From ngtcp2's callbacks. None may write packets. */
-struct quic_stream *quic_stream_open(struct quic_conn *, int64_t id);
-void quic_stream_control(struct quic_conn *, int64_t id); /* ours: no head, straight to the registrar */
-void quic_stream_data(struct quic_stream *, const uint8_t *p, size_t n, bool fin);
-void quic_stream_acked(struct quic_stream *, uint64_t n);
-void quic_stream_reset(struct quic_stream *, uint64_t code);
-void quic_stream_closed(struct quic_stream *);
-/* Unsent bytes; *fin: its end follows right behind them. Returns how many vectors were filled in. */
-size_t quic_stream_output(struct quic_stream *, ngtcp2_vec *, size_t max, bool *fin);
-void quic_stream_wrote(struct quic_stream *, size_t n, bool fin);
-void quic_stream_stopped(struct quic_stream *); /* the edge does not want more, or the stream is gone */
-void quic_stream_queue(struct quic_stream *);   /* has something to send      */
+/* stream.c: queues and ends */
+struct quic_stream *quic_stream_new(struct quic_conn *, int64_t id);
+void quic_stream_queue(struct quic_stream *); /* has something to send */
 void quic_stream_unqueue(struct quic_stream *);
-void quic_streams_tick(struct quic_conn *); /* those that took too long   */
+/* No head, no preamble: the edge's own RPC. */
+bool quic_stream_raw(const struct cv_req *);
+/* n bytes of the edge are gone: it may send as many again, on the stream and on the connection. */
+void quic_stream_credit(struct quic_stream *, uint64_t n);
+/* For write_stream_timeout: the wait begins anew. */
+void quic_stream_touch(struct quic_stream *);
+/* Stream and request part; whoever takes the request decides how it ends. */
+struct cv_req *quic_stream_part(struct quic_stream *);
+/* RESET_STREAM and STOP_SENDING, both with code 0: the stream carries no byte any more, either way. */
+void quic_stream_shut(struct quic_stream *);
+/* Both: the stream is shut, its request has failed. */
+void quic_stream_fail(struct quic_stream *, enum cv_error, const char *text);
+void quic_streams_tick(struct quic_conn *); /* those that took too long */
 void quic_streams_free(struct quic_conn *);
-
 /* culvert.h's calls */
 void quic_head(const struct cv_self *, struct cv_req *);
 void quic_readable(const struct cv_self *, struct cv_req *);
 void quic_credit(const struct cv_self *, struct cv_req *, size_t n);
 void quic_closed(const struct cv_self *, struct cv_req *, enum cv_error);
+
+/* intake.c: from ngtcp2's callbacks; nothing is written then */
+struct quic_stream *quic_stream_open(struct quic_conn *, int64_t id);
+void quic_stream_control(struct quic_conn *, int64_t id); /* ours: no head, straight to the registrar */
+void quic_stream_data(struct quic_stream *, const uint8_t *p, size_t n, bool fin);
+void quic_stream_reset(struct quic_stream *, uint64_t code);
+void quic_stream_closed(struct quic_stream *);
+void quic_stream_stopped(struct quic_stream *); /* the edge does not want more, or the stream is gone */
+/* The stream never became a request. */
+void quic_stream_refuse(struct quic_stream *, enum quic_refusal);
+
+/* send.c */
+void quic_stream_acked(struct quic_stream *, uint64_t n);
+/* Writes packets until nothing is left, the congestion window or pacing says stop, or the budget is spent
+ * (*more is set). Returns 0 or an ngtcp2 error; a socket that takes no more is no error. */
+int quic_send(struct quic_conn *, uint64_t now, bool *more);
 
 /* ---- heads as bytes (head.c): no connection, no stream ----------------------------------------------- */
 

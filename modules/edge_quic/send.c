@@ -2,9 +2,103 @@
  * the kernel. */
 #include "quic.h"
 
-#include <errno.h>
+#include <stdlib.h>
 
 enum { VECTORS = 4 };
+
+/* ---- bytes of one stream ----------------------------------------------------------------------------- */
+
+static uint64_t over(uint64_t n, uint64_t min)
+{
+    return n > min ? n - min : 0;
+}
+
+/* Bytes of `down` that are sent and not acknowledged, which is where the unsent ones begin. */
+static size_t unacked(const struct quic_stream *s)
+{
+    return (size_t)(over(s->sent, s->head_n) - over(s->acked, s->head_n));
+}
+
+static size_t output(struct quic_stream *s, ngtcp2_vec *v, size_t max, bool *fin)
+{
+    struct cv_req *req = s->req;
+    *fin = false;
+    if (!req || s->fin_sent || (!s->head_n && !quic_stream_raw(req)) || (req->error && !s->failed))
+        return 0; /* the last one: it failed in the middle, closed() comes */
+    size_t n = 0, given = 0;
+    if (s->sent < s->head_n)
+        v[n++] = (ngtcp2_vec){ s->head + s->sent, s->head_n - (size_t)s->sent };
+    if (s->failed) {
+        *fin = true;
+        return n;
+    }
+    struct iovec iov[8];
+    int pieces = cv_pipe_peek(req->down, unacked(s), iov, max - n < 8 ? (int)(max - n) : 8);
+    for (int i = 0; i < pieces; i++) {
+        v[n++] = (ngtcp2_vec){ iov[i].iov_base, iov[i].iov_len };
+        given += iov[i].iov_len;
+    }
+    *fin = cv_pipe_finished(req->down) && given == cv_pipe_held(req->down) - unacked(s);
+    if (!n && !*fin)
+        s->waiting = false;
+    return n;
+}
+
+/* All that the origin may write is under way: a longer path needs more to stay full. */
+static void widen(struct quic_stream *s)
+{
+    struct cv_pipe *down = s->req->down;
+    size_t held = cv_pipe_held(down), max = quic_conf_of(s->conn)->stream_window.n;
+    if (held && held < max && held == unacked(s) && !cv_pipe_room(down))
+        cv_pipe_limit(down, 2 * held < max ? 2 * held : max);
+}
+
+/* The last byte has been acknowledged. */
+static void finish(struct quic_stream *s)
+{
+    if (s->req && s->fin_sent && s->acked == s->sent)
+        cv_req_done(quic_stream_part(s));
+}
+
+static void wrote(struct quic_stream *s, size_t n, bool fin)
+{
+    struct quic_conn *c = s->conn;
+    c->stats.sent[QF_STREAM]++;
+    c->in_flight += n;
+    s->sent += n;
+    quic_stream_touch(s);
+    if (!fin) {
+        widen(s);
+        return;
+    }
+    s->fin_sent = true;
+    s->waiting = false;
+    quic_stream_unqueue(s);
+    if (!s->fin_in) {
+        ngtcp2_conn_shutdown_stream_read(c->quic, 0, s->id, 0);
+        c->stats.sent[QF_STOP_SENDING]++;
+    }
+    finish(s);
+}
+
+void quic_stream_acked(struct quic_stream *s, uint64_t n)
+{
+    if (!s->req)
+        return;
+    uint64_t before = over(s->acked, s->head_n);
+    s->acked += n;
+    s->conn->in_flight -= n;
+    if (s->head && s->acked >= s->head_n) {
+        free(s->head);
+        s->head = NULL;
+    }
+    uint64_t body_bytes = over(s->acked, s->head_n) - before;
+    if (body_bytes)
+        cv_pipe_consume(s->req->down, (size_t)body_bytes);
+    finish(s);
+}
+
+/* ---- packets ----------------------------------------------------------------------------------------- */
 
 /* A stream gets one packet, then the next stream has its turn: none starves behind a large one. */
 static void rotate(struct quic_conn *c, struct quic_stream *s)
@@ -24,7 +118,7 @@ static struct quic_stream *next_stream(struct quic_conn *c, ngtcp2_vec *v, size_
     if (c->window_full)
         return NULL;
     while ((s = TAILQ_FIRST(&c->writable_streams))) {
-        *n = quic_stream_output(s, v, VECTORS, fin);
+        *n = output(s, v, VECTORS, fin);
         if (*n || *fin)
             return s;
         quic_stream_unqueue(s);
@@ -72,7 +166,7 @@ static ngtcp2_ssize write_packet(ngtcp2_conn *quic, ngtcp2_path *path, ngtcp2_pk
             size_t all = 0;
             for (size_t i = 0; i < n; i++)
                 all += v[i].len;
-            quic_stream_wrote(s, (size_t)taken, fin && (size_t)taken == all);
+            wrote(s, (size_t)taken, fin && (size_t)taken == all);
         }
         if (!go_on(c, s, result))
             return result;

@@ -14,7 +14,7 @@ includedir ?= $(prefix)/include
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-MAKEFLAGS += --no-builtin-rules
+MAKEFLAGS += --no-builtin-rules --no-print-directory
 ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(shell nproc)
 endif
@@ -153,11 +153,14 @@ $(B)/tests/modules/%.so: $(B)/obj/tests/modules/%.o
 
 BUILT_FOR_TESTS := all $(TESTS) $(SIM) $(TOOLS) $(REFUSED)
 
+# The thread sanitizer of gcc 12 wants addresses that are not spread too far.
+run = $(if $(filter thread,$(SAN)),$$(setarch -R true 2>/dev/null && echo setarch -R))
+
 deps:  ## install or fetch what is needed to build and test
 	@tools/deps build/deps.mk
 
 test: $(BUILT_FOR_TESTS)  ## all tests; T=NAME: those whose suite/test begins so; SAN=address,undefined or thread
-	$(Q)$(TESTS) $(T)
+	$(Q)$(run) $(TESTS) $(T)
 
 demo: all $(SIM) $(TOOLS)  ## a tunnel on this machine: edge, culvert and router, with a streamed answer
 	$(Q)CULVERT_BUILD=$(B) tests/demo/run
@@ -200,7 +203,9 @@ endif
 
 # ---- checking -------------------------------------------------------------------------------------
 
-check: lint test  ## lint and test
+check:  ## lint, then test
+	$(Q)$(MAKE) lint
+	$(Q)$(MAKE) test
 
 FORMATTED := $(SOURCES) $(HEADERS)
 TIDY      := $(SOURCES:%.c=$(B)/tidy/%)

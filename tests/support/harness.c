@@ -138,7 +138,7 @@ static struct route_table *one_rule(void)
     struct route_table *t = cv_xcalloc(1, sizeof(*t));
     t->refs = 1;
     t->n = 1;
-    t->rules = bump_array(&t->bump, 1, sizeof(*t->rules));
+    t->rules = bump_array(&t->mem, 1, sizeof(*t->rules));
     t->rules[0] = (struct cv_rule){ .kind = CV_SERVICE_HTTP, .service = CV_STR("http://127.0.0.1:1") };
     return t;
 }

@@ -114,6 +114,7 @@ static void listen_on_loopback(struct rig *r)
 struct rig *rig_new(void)
 {
     struct rig *r = rig = cv_xcalloc(1, sizeof(*r));
+    log_level_set(CV_FATAL); /* failures are what most of these tests are about */
     r->limits = (struct limits_conf){ .memory = { 8 << 20 }, .requests = 1000, .pipe = { 50000 } };
     r->conf = (struct origin_conf){ .half_close_timeout = { 30000 },
                                     .max_response_headers = { 4096 },
@@ -150,6 +151,7 @@ void rig_free(struct rig *r)
     close(r->listener);
     free(r);
     rig = NULL;
+    log_level_set(CV_INFO);
 }
 
 struct origin_worker *rig_worker(struct rig *r)

@@ -203,7 +203,7 @@ struct conn *conn_new(const struct transport *, void *link, const struct sockadd
 void conn_ended(struct conn *, const char *how); /* the transport has freed its link */
 struct conn *conn_pick(int index);               /* round robin over those that take requests; -1: any */
 struct conn *conn_by_index(unsigned index);      /* the living one registered last, or NULL            */
-unsigned conns_registered(void);
+unsigned conns_registered(void);                 /* that take requests */
 void conn_idle_check(struct conn *); /* closes one that is refused or unregistered, and finished */
 void conns_close(void);              /* at exit: asks all to end */
 void conns_free(void);

@@ -124,10 +124,13 @@ bool unhex(struct cv_str text, struct cv_buf *out)
         int v = nibble(text.p[i]);
         if (v < 0)
             return false;
+        if (high < 0) {
+            high = v;
+            continue;
+        }
         uint8_t byte = (uint8_t)(high << 4 | v);
-        if (high >= 0)
-            cv_buf_add(out, &byte, 1);
-        high = high >= 0 ? -1 : v;
+        cv_buf_add(out, &byte, 1);
+        high = -1;
     }
     return high < 0;
 }

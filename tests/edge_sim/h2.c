@@ -216,7 +216,7 @@ static void close_it(struct conn *conn, enum close_how how)
     if (h2->ended_how)
         return;
     switch (how) {
-    case CLOSE_SILENT: h2->silent = true; return;
+    case CLOSE_SILENT: h2->silent = conn->draining = true; return;
     case CLOSE_GOAWAY:
         if (h2->session) {
             nghttp2_submit_goaway(h2->session, NGHTTP2_FLAG_NONE, 0, NGHTTP2_NO_ERROR, NULL, 0);
@@ -255,7 +255,7 @@ static void stop_reading(struct conn *conn, bool stop)
 static bool fault(struct conn *conn, struct cv_str what)
 {
     struct h2 *h2 = conn->link;
-    if (!h2->session)
+    if (!h2->session || h2->ended_how || h2->silent)
         return false;
     if (cv_str_eq(what, CV_STR("ping")))
         nghttp2_submit_ping(h2->session, NGHTTP2_FLAG_NONE, NULL);

@@ -396,7 +396,7 @@ static void stop_reading(struct conn *conn, bool stop)
 static bool fault(struct conn *conn, struct cv_str what)
 {
     struct quic *q = conn->link;
-    if (q->ended_how)
+    if (q->ended_how || q->silent)
         return false;
     if (cv_str_eq(what, CV_STR("key-update"))) {
         if (ngtcp2_conn_initiate_key_update(q->ng, quic_now()) != 0)

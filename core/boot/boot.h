@@ -84,8 +84,13 @@ char *value_format(const struct cv_option *, const void *field);
 bool value_same(const struct cv_option *, const void *a, const void *b);
 /* "yes or no", "1 to 64", "auto, quic or http2", "a duration: 500ms, 1m30s" */
 void value_describe(const struct cv_option *, struct reason *);
-/* As Go writes durations: "300ms", "1h15m30.918s", "-1.5h", "0". Less than 1 ms rounds up to it. */
+
+/* number.c. As Go writes durations: "300ms", "1h15m30.918s", "-1.5h", "0". More than nothing is 1 ms at least. */
 bool duration_parse(const char *text, int64_t *ms);
+bool size_parse(const char *text, uint64_t *bytes); /* "4096", "64k", "16M", "1G" */
+bool integer_parse(const char *text, long min, long max, long *value);
+char *duration_format(int64_t ms); /* free() both */
+char *size_format(uint64_t bytes);
 
 /* ---- options.c: one section's options, typed --------------------------------------------------------------
  */

@@ -34,7 +34,9 @@ __attribute__((format(printf, 2, 3))) static void usage(struct parser *p, const 
     va_start(args, fmt);
     vfprintf(stderr, fmt, args);
     va_end(args);
-    fprintf(stderr, "\nSee '%s --help'.\n", titles[p->phase]);
+    /* behind `run` the words are cloudflared's: scripts look for them */
+    fprintf(stderr, "\nSee '%s --help'.\n",
+            p->phase == AFTER_RUN ? "cloudflared tunnel run" : titles[p->phase]);
     done(p, 255);
 }
 

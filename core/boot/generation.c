@@ -138,7 +138,7 @@ static void add_module(struct building *b, const char *name, const struct ini_se
         if (s)
             problem(b->errors, "%s:%u: [%s]: %s", b->ini.file, s->line, name, err.text);
         else
-            problem(b->errors, "%s", err.text);
+            problem(b->errors, "%s; it is on by default: [%s] enabled = no does without it", err.text, name);
         return;
     }
     if (b->g->n == MODULES_MAX) {

@@ -148,7 +148,7 @@ static const char *missing_callback(const struct cv_module *m)
         return !m->filter->request && !m->filter->response ? "request or response" : NULL;
     if (m->gate)
         return !m->gate->admit ? "admit" : NULL;
-    return !m->observer->event ? "event" : NULL;
+    return NULL; /* an observer that only exports needs none */
 }
 
 /* Reads no field before those that say whether it is there. */
@@ -181,8 +181,8 @@ static enum cv_error check_module(const struct cv_module *m, const char *name, c
             m->edge || m->origin || m->filter || m->gate || m->observer ? "more than one" : "none",
             m->edge || m->origin || m->filter || m->gate || m->observer ? "are" : "is");
     if (missing_callback(m))
-        return cv_fail(err, CV_E_CONF, "%s: .%s has no callback %s; a %s module needs it", file, kind,
-                       missing_callback(m), kind);
+        return cv_fail(err, CV_E_CONF, "%s: .%s has no callback %s, which that kind needs", file, kind,
+                       missing_callback(m));
     if (!options_sound(m->options, m->conf_size, &why))
         return cv_fail(err, CV_E_CONF, "%s: its table of options is wrong: %s", file, why.text);
     for (const struct cv_option *o = m->options; o && o->name; o++)
@@ -233,8 +233,7 @@ static enum cv_error not_found(const struct loader *l, const char *name, struct 
     if (*s.best)
         return cv_fail(err, CV_E_CONF, "there is no module %s.so in %s; did you mean [%.40s]?", name, dirs,
                        s.best);
-    return cv_fail(err, CV_E_CONF, "there is no module %s.so in %s; put it there, or say [%s] enabled = no",
-                   name, dirs, name);
+    return cv_fail(err, CV_E_CONF, "there is no module %s.so in %s", name, dirs);
 }
 
 enum cv_error loader_find(const struct loader *l, const char *name, const struct cv_module **m,

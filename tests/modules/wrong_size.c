@@ -1,0 +1,18 @@
+/* wrong_size.c: a module that was made with another struct cv_module. */
+#include "culvert/culvert.h"
+
+static enum cv_next pass(const struct cv_self *self, struct cv_req *req)
+{
+    (void)self, (void)req;
+    return CV_PASS;
+}
+static const struct cv_filter_ops filter = { .request = pass };
+
+__attribute__((visibility("default"))) const struct cv_module cv_module_wrong_size = {
+    .magic = CV_MAGIC,
+    .abi = CV_ABI,
+    .size = sizeof(struct cv_module) - 8,
+    .name = "wrong_size",
+    .summary = "A test.",
+    .filter = &filter,
+};

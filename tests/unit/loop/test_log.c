@@ -54,7 +54,7 @@ static void json_is_one_object_with_sorted_keys(void)
     console.output = 0;
     log_setup(&json, NULL);
     catch_stderr();
-    log_line(CV_INFO, CV_FIELDS(CV_I("version", -1), CV_S("a", CV_STR("x\"y\\\n\x01\xff"))), "Updated");
+    log_line(CV_INFO, CV_FIELDS(CV_I("version", -1), CV_S("a", CV_STR("x\"y\\\n\x01\xff\xe2\x86\x92\xc2\x9b\xc0\xaf"))), "Updated");
     release_stderr();
     log_setup(&console, NULL);
     char *time = strstr(line, "\"time\":\"");
@@ -62,7 +62,7 @@ static void json_is_one_object_with_sorted_keys(void)
     CU_ASSERT_STRING_EQUAL(time + 28, "\",\"version\":-1}\n");
     *time = '\0';
     CU_ASSERT_STRING_EQUAL(
-        line, "{\"a\":\"x\\\"y\\\\\\n\\u0001\\u00ff\",\"level\":\"info\",\"message\":\"Updated\",");
+        line, "{\"a\":\"x\\\"y\\\\\\n\\u0001\\u00ff\xe2\x86\x92\\u00c2\\u009b\\u00c0\\u00af\",\"level\":\"info\",\"message\":\"Updated\",");
 }
 
 static void bytes_of_a_peer_cannot_forge_a_line(void)

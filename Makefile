@@ -92,10 +92,15 @@ RPATH    = $(DEPS_PREFIX)/lib
 $(B)/stage/culvert:   RPATH = $$ORIGIN/$(shell realpath -m --relative-to=$(bindir) $(libdir)/culvert)
 $(B)/stage/modules/%: RPATH = $$ORIGIN/..
 
-# Other flags than last time make everything again.
+# Other flags than last time compile everything again, other files link everything again.
+FLAGS := $(COMPILE) | $(LINK) $(LIBS)
 ifdef DEPS_LIBS
-ifneq ($(file <$(B)/flags),$(COMPILE) | $(LINK) $(LIBS))
-$(shell mkdir -p $(B))$(file >$(B)/flags,$(COMPILE) | $(LINK) $(LIBS))
+$(shell mkdir -p $(B))
+ifneq ($(file <$(B)/flags),$(FLAGS))
+$(file >$(B)/flags,$(FLAGS))
+endif
+ifneq ($(file <$(B)/files),$(SOURCES))
+$(file >$(B)/files,$(SOURCES))
 endif
 endif
 
@@ -123,23 +128,23 @@ define linked
 	$(Q)$(LINK) $(1) $(rpath) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(2)
 endef
 
-$(B)/culvert $(B)/stage/culvert: $(call objects,core/main.c $(CORE_SRC)) $(wildcard core/culvert.syms)
+$(B)/culvert $(B)/stage/culvert: $(call objects,core/main.c $(CORE_SRC)) $(wildcard core/culvert.syms) $(B)/files
 	$(call linked,-pie $(EXPORTS),$(LIBS))
 
 # A module takes the core's functions from the program that loads it.
 $(foreach m,$(MODULES),$(eval $(B)/modules/$m.so $(B)/stage/modules/$m.so: $(call objects,$(wildcard modules/$m/*.c))))
-$(MODULES:%=$(B)/modules/%.so) $(MODULES:%=$(B)/stage/modules/%.so):
+$(MODULES:%=$(B)/modules/%.so) $(MODULES:%=$(B)/stage/modules/%.so): $(B)/files
 	$(call linked,-shared,$(DEPS_LIBS))
 
 # The test program holds the core, every module and the fuzz targets.
 $(TESTS): $(call objects,$(CORE_SRC) $(MODULE_SRC) $(SUPPORT_SRC) $(TEST_SRC) $(FUZZ_SRC)) $(B)/obj/replays.o \
-          $(wildcard core/culvert.syms)
+          $(wildcard core/culvert.syms) $(B)/files
 	$(call linked,-pie $(EXPORTS),$(LIBS) -lcunit)
 
 # The programs beside it take from the same objects what they need.
-$(B)/parts.a: $(call objects,$(CORE_SRC) $(MODULE_SRC) $(SUPPORT_SRC))
+$(B)/parts.a: $(call objects,$(CORE_SRC) $(MODULE_SRC) $(SUPPORT_SRC)) $(B)/files
 	$(call say,AR,$@)
-	$(Q)rm -f $@ && ar rcs $@ $^
+	$(Q)rm -f $@ && ar rcs $@ $(filter %.o,$^)
 
 $(foreach t,$(TOOL_SRC),$(eval $(B)/tests/$(basename $(notdir $t)): $(call objects,$t)))
 $(B)/edge_sim: $(call objects,$(SIM_SRC))
@@ -174,7 +179,7 @@ cover:  ## the tests once more, and which lines they reach
 	$(Q)tools/cover build/coverage/obj
 
 # Corpora are part of the tests: one replay for each fuzz target.
-$(B)/replays.c: tests/support/replay.h $(wildcard tests/fuzz) Makefile
+$(B)/replays.c: tests/support/replay.h $(B)/files
 	$(Q)mkdir -p $(@D)
 	$(Q){ echo '/* replays.c: written by make from tests/fuzz. */'; echo '#include "replay.h"'; \
 	    for f in $(FUZZERS); do echo "REPLAY($$f)"; done; \

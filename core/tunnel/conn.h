@@ -1,0 +1,92 @@
+/* conn.h: edge connections: ordered by the main thread, living on a worker, reporting back.
+ *
+ * The main thread knows a connection by its id alone; the worker owns the object, and edge modules see its first
+ * member. Orders travel with cv_post(), reports come back the same way, so neither side ever reads the other's memory. */
+#ifndef CV_TUNNEL_CONN_H
+#define CV_TUNNEL_CONN_H
+
+#include "request/request.h"
+#include "tunnel/credentials.h"
+
+struct control; /* registrar: the control stream */
+
+enum { CONN_LOCATION = 32 };
+
+/* ---- main thread ------------------------------------------------------------------------------------- */
+
+struct conn_order {
+    uint32_t id;    /* never used before */
+    unsigned index; /* connIndex         */
+    struct cv_worker *worker;
+    const struct cv_instance *edge;
+    struct sockaddr_storage addr, bind; /* bind: family 0 for none */
+    unsigned previous_attempts;
+    struct credentials *credentials; /* one more reference is taken */
+};
+
+/* What a worker tells of a connection. DOWN is the last one of an id. */
+enum conn_news { CONN_UP, CONN_REGISTERED, CONN_REFUSED, CONN_UNREGISTERED, CONN_SAMPLE, CONN_DOWN };
+struct conn_report {
+    uint32_t id;
+    enum conn_news what;
+    enum cv_error error; /* DOWN; UNREGISTERED: CV_OK when the edge has confirmed it                    */
+    char text[512];      /* REFUSED: the edge's own words; DOWN, UNREGISTERED: what went wrong          */
+    /* REFUSED */
+    bool should_retry;
+    bool answered;          /* by the edge; else it kept silent or the stream ended */
+    int64_t retry_after_ms; /* 0: not said */
+    /* REGISTERED */
+    uint8_t uuid[16];
+    char location[CONN_LOCATION];
+    /* SAMPLE */
+    unsigned open;    /* requests of visitors                                                            */
+    bool moved;       /* since the last sample something was begun, ended or got bytes across            */
+    unsigned stuck;   /* streams with bytes that the edge does not take                                  */
+    int64_t still_ms; /* how long nothing of the whole connection has moved                              */
+};
+typedef void conn_report_fn(const struct conn_report *);
+
+/* reports: called on the main thread, in the order of events. */
+void conns_setup(struct cv_worker *main, conn_report_fn *reports);
+/* Dials; at the latest a DOWN follows. */
+void conn_dial(const struct conn_order *);
+/* Orders for connections that are down already vanish. */
+void conn_unregister(uint32_t id, struct cv_ms timeout); /* UNREGISTERED follows, unless DOWN comes first */
+void conn_close(uint32_t id);                            /* DOWN follows                                  */
+void conn_watch(uint32_t id, struct cv_ms every);        /* how often a SAMPLE comes                      */
+/* Objects that exist, down ones included that still hold requests. */
+unsigned conns_count(void);
+/* Calls emptied() once none exists, in a later turn. */
+void conns_when_empty(void (*emptied)(void));
+
+/* ---- worker ------------------------------------------------------------------------------------------ */
+
+#define CONN_MAGIC 0x636f6e31u
+
+struct connection {
+    struct conn_base base;
+    uint32_t id;
+    unsigned previous_attempts;
+    struct cv_worker *worker;
+    const struct cv_self *edge;
+    struct credentials *credentials;
+    struct control *control; /* NULL: none is open */
+    bool registered_once;    /* a second control stream is refused */
+    bool is_up, is_down;
+    bool edge_has_it; /* dial() took it: gone() is owed */
+    struct cv_late bury;
+    /* samples */
+    struct cv_timer sample;
+    struct cv_ms sample_every;
+    uint64_t sample_mark;
+    int64_t moved_at;
+};
+static inline struct connection *connection_of(struct cv_conn *conn)
+{
+    CV_ASSERT(conn->magic == CONN_MAGIC);
+    return (struct connection *)conn;
+}
+/* Sends it to the main thread, id filled in. */
+void connection_report(const struct connection *, struct conn_report *);
+
+#endif

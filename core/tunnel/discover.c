@@ -1,0 +1,164 @@
+/* discover.c: finds the edge: rounds of lookups that are repeated until one succeeds, and refreshed later. */
+#include "tunnel/discover.h"
+
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { ENTRIES_MAX = 64, TARGET_ADDRS_MAX = 32, RETRY_FIRST_MS = 1000, RETRY_MAX_MS = 60000 };
+
+struct lookup { /* one name of a round */
+    struct discovery *d;
+    struct cv_lookup *pending;
+    struct sockaddr_storage addrs[TARGET_ADDRS_MAX];
+    size_t n;
+};
+struct discovery {
+    const struct cv_self *self;
+    const struct tunnel_conf *conf;
+    const char *region;
+    discovered_fn *found;
+    void *arg;
+    struct lookup *lookups; /* of the round */
+    size_t n, pending;
+    int64_t retry_ms;
+    struct cv_timer timer; /* the next round */
+};
+
+bool discovery_split(struct cv_str text, struct cv_str *host, uint16_t *port)
+{
+    size_t colon = text.n;
+    while (colon > 0 && text.p[colon - 1] != ':')
+        colon--;
+    if (colon == 0 || colon == text.n || text.n - colon > 5)
+        return false;
+    unsigned number = 0;
+    for (size_t i = colon; i < text.n; i++) {
+        if (text.p[i] < '0' || text.p[i] > '9')
+            return false;
+        number = number * 10 + (unsigned)(text.p[i] - '0');
+    }
+    *host = (struct cv_str){ text.p, colon - 1 };
+    *port = (uint16_t)number;
+    if (host->n >= 2 && host->p[0] == '[' && host->p[host->n - 1] == ']')
+        *host = (struct cv_str){ host->p + 1, host->n - 2 };
+    return host->n > 0 && number > 0 && number <= 65535;
+}
+
+/* ---- the end of a round --------------------------------------------------------------------------------- */
+
+static void next_round(struct discovery *d, int64_t ms)
+{
+    cv_timer_set(d->self, &d->timer, (struct cv_ms){ ms });
+}
+
+static void round_failed(struct discovery *d, const char *why)
+{
+    log_line(CV_ERROR, CV_FIELDS(CV_S("error", cv_str_of(why))),
+             "edge discovery: error looking up Cloudflare edge IPs, trying again in %lld s",
+             (long long)d->retry_ms / 1000);
+    next_round(d, d->retry_ms);
+    d->retry_ms = d->retry_ms * 2 < RETRY_MAX_MS ? d->retry_ms * 2 : RETRY_MAX_MS;
+}
+
+static void round_succeeded(struct discovery *d, const struct sup_region regions[EDGE_REGIONS])
+{
+    d->retry_ms = RETRY_FIRST_MS;
+    if (d->conf->edge_refresh.ms > 0)
+        next_round(d, d->conf->edge_refresh.ms);
+    d->found(d->arg, regions);
+}
+
+/* ---- a list: one address an entry, in turn to either region ----------------------------------------------- */
+
+static void end_of_list(struct discovery *d)
+{
+    struct sockaddr_storage addrs[EDGE_REGIONS][ENTRIES_MAX];
+    struct sup_region regions[EDGE_REGIONS] = { { addrs[0], 0 }, { addrs[1], 0 } };
+    size_t n = 0;
+    for (size_t i = 0; i < d->n; i++)
+        if (d->lookups[i].n) {
+            struct sup_region *r = &regions[n++ % EDGE_REGIONS];
+            addrs[r - regions][r->n++] = d->lookups[i].addrs[0];
+        }
+    if (n)
+        round_succeeded(d, regions);
+    else
+        round_failed(d, "failed to resolve any edge address");
+}
+
+static size_t first_ipv4(const struct sockaddr_storage *addrs, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (addrs[i].ss_family == AF_INET)
+            return i;
+    return 0;
+}
+
+static void on_entry(void *arg, enum cv_error e, const struct sockaddr_storage *addrs, size_t n)
+{
+    struct lookup *l = arg;
+    l->pending = NULL;
+    if (!e && n > 0) {
+        l->addrs[0] = addrs[first_ipv4(addrs, n)];
+        l->n = 1;
+    }
+    if (--l->d->pending == 0)
+        end_of_list(l->d);
+}
+
+static void begin_list(struct discovery *d)
+{
+    d->n = d->pending = d->conf->edge.n < ENTRIES_MAX ? d->conf->edge.n : ENTRIES_MAX;
+    d->lookups = cv_xcalloc(d->n, sizeof(*d->lookups));
+    for (size_t i = 0; i < d->n; i++) {
+        struct cv_str host = { NULL, 0 };
+        uint16_t port = 0;
+        discovery_split(d->conf->edge.v[i], &host, &port);
+        d->lookups[i].d = d;
+        d->lookups[i].pending = cv_resolve(d->self, host, port, on_entry, &d->lookups[i]);
+    }
+}
+
+/* ---- rounds ------------------------------------------------------------------------------------------------ */
+
+static void drop_round(struct discovery *d)
+{
+    for (size_t i = 0; i < d->n; i++)
+        if (d->lookups[i].pending)
+            cv_resolve_cancel(d->lookups[i].pending);
+    free(d->lookups);
+    d->lookups = NULL;
+    d->n = 0;
+}
+
+static void begin_round(struct cv_timer *timer)
+{
+    struct discovery *d = CV_OWNER(timer, struct discovery, timer);
+    drop_round(d);
+    begin_list(d);
+}
+
+struct discovery *discovery_new(const struct cv_self *main, const struct tunnel_conf *conf, const char *region,
+                                discovered_fn *found, void *arg)
+{
+    struct discovery *d = cv_xcalloc(1, sizeof(*d));
+    d->self = main;
+    d->conf = conf;
+    d->region = region;
+    d->found = found;
+    d->arg = arg;
+    d->retry_ms = RETRY_FIRST_MS;
+    d->timer.fire = begin_round;
+    next_round(d, 0);
+    return d;
+}
+
+void discovery_free(struct discovery *d)
+{
+    if (!d)
+        return;
+    drop_round(d);
+    cv_timer_clear(&d->timer);
+    free(d);
+}

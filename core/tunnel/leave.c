@@ -1,0 +1,48 @@
+/* leave.c: connections that are given up in order: unregistered first, kept until their requests have ended; the end of
+ * the process is all of them together (docs/protocol.md §15). */
+#include "tunnel/supervisor_state.h"
+
+void leave(struct supervisor *s, struct link *link, int64_t now, int64_t limit)
+{
+    struct slot *slot = link->slot;
+    if (slot->live == link)
+        slot->live = NULL;
+    link->state = LINK_LEAVING;
+    link->deadline = now + limit;
+    link->quiet_since = now;
+    link->unregistered = false;
+    if (limit <= 0) {
+        link_close(s, link);
+        return;
+    }
+    s->ops->unregister(s->arg, link->id, s->draining ? limit : s->conf.rpc_timeout);
+    s->ops->watch(s->arg, link->id, SAMPLE_LEAVING_MS);
+}
+
+/* The edge may have had requests under way when it was told: quiet for a moment, not only empty. */
+void leave_check(struct supervisor *s, struct link *link, int64_t now)
+{
+    bool quiet = link->unregistered && link->open == 0 && now - link->quiet_since >= s->conf.settle;
+    if (quiet || now >= link->deadline)
+        link_close(s, link);
+}
+
+void leave_all(struct supervisor *s, int64_t now)
+{
+    s->drain_until = now + s->conf.grace;
+    for (unsigned i = 0; i < s->conf.connections; i++)
+        attempt_cancel(s, &s->slots[i]);
+    for (struct link *link = s->links; link; link = link->next)
+        if (link->state == LINK_REGISTERED)
+            leave(s, link, now, s->conf.grace);
+        else if (link->state == LINK_LEAVING && link->deadline > s->drain_until)
+            link->deadline = s->drain_until;
+}
+
+void end_if_empty(struct supervisor *s)
+{
+    if (!s->ending || s->ended || s->links)
+        return;
+    s->ended = true;
+    s->ops->end(s->arg, s->status);
+}

@@ -1,0 +1,262 @@
+/* orchestrator.c: applies configurations one after the other and answers only when every worker follows them. */
+#include "tunnel/orchestrator.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "request/gojson.h"
+
+enum { DIFF_BYTES = 2000 };
+
+struct update {
+    struct update *next;
+    int32_t version;
+    struct cv_str config; /* owned */
+    config_done_fn *done;
+    void *arg;
+};
+
+static struct {
+    struct cv_worker *main;
+    struct cv_worker *const *workers;
+    size_t n_workers;
+    struct config_versions versions;
+    struct update *first, **last; /* the first is under way while waiting > 0 */
+    size_t waiting;               /* workers that have not yet the newest rules */
+} self;
+
+static const struct config_local local; /* nothing is added to what is pushed */
+
+static void run_queue(void);
+
+/* ---- to the workers ------------------------------------------------------------------------------------ */
+
+struct delivery {
+    struct cv_worker *worker;
+    struct route_table *table;
+};
+
+static void run_delivered(void *arg)
+{
+    (void)arg;
+    if (self.waiting > 0 && --self.waiting == 0)
+        run_queue();
+}
+
+static void run_delivery(void *arg)
+{
+    struct delivery *d = arg;
+    if (d->worker->stock)
+        requests_set_routes(d->worker, d->table);
+    else
+        route_table_unref(d->table); /* the worker has been stopped */
+    cv_post(self.main, run_delivered, NULL);
+    free(d);
+}
+
+void orchestrator_publish(void)
+{
+    self.waiting = self.n_workers;
+    for (size_t i = 0; i < self.n_workers; i++) {
+        struct delivery *d = cv_xmalloc(sizeof(*d));
+        *d = (struct delivery){ self.workers[i], route_table_ref(self.versions.table) };
+        cv_post(d->worker, run_delivery, d);
+    }
+}
+
+/* ---- one update ---------------------------------------------------------------------------------------- */
+
+static void answer(const struct update *u, struct cv_str error)
+{
+    struct config_outcome outcome = { self.versions.applied, error };
+    u->done(u->arg, &outcome);
+}
+
+static void drop_first(void) /* answered, or nobody is there to answer */
+{
+    struct update *u = self.first;
+    self.first = u->next;
+    if (!self.first)
+        self.last = &self.first;
+    free((char *)u->config.p);
+    free(u);
+}
+
+static void log_old(const struct update *u)
+{
+    log_line(CV_DEBUG,
+           CV_FIELDS(CV_I("current_version", self.versions.applied), CV_I("received_version", u->version)),
+           "Current version is equal or newer than received version");
+}
+
+static void log_refusal(const struct update *u, enum config_verdict verdict, const struct reason *why)
+{
+    const struct cv_str error = { why->text, why->n };
+    log_line(CV_ERROR, CV_FIELDS(CV_S("error", error), CV_I("version", u->version), CV_S("config", u->config)), "%s",
+           verdict == CONFIG_BAD ? "Failed to deserialize new configuration" : "Failed to update ingress");
+}
+
+static void log_applied(const struct update *u, const struct route_table *before)
+{
+    struct cv_buf diff = { 0 };
+    config_write_diff(&diff, before, self.versions.table, DIFF_BYTES);
+    struct cv_str changes = { (const char *)diff.p, diff.n };
+    log_line(CV_INFO, CV_FIELDS(CV_I("version", u->version), CV_S("config", u->config)),
+           "Updated to new configuration");
+    if (changes.n)
+        log_line(CV_INFO, CV_FIELDS(CV_I("version", u->version), CV_S("changes", changes)), "Rules changed");
+    cv_buf_free(&diff);
+}
+
+/* True when the workers have to be waited for. */
+static bool apply(const struct update *u)
+{
+    struct reason why;
+    reason_clear(&why);
+    struct route_table *before = route_table_ref(self.versions.table);
+    enum config_verdict verdict = config_update(&self.versions, u->version, u->config, &local, &why);
+    if (verdict == CONFIG_APPLIED) {
+        log_applied(u, before);
+        cv_gauge_set(metric(M_CONFIG_VERSION, NULL), self.versions.applied);
+        orchestrator_publish();
+        if (self.waiting == 0)
+            answer(u, (struct cv_str){ NULL, 0 });
+    } else if (verdict == CONFIG_IGNORED) {
+        log_old(u);
+        answer(u, (struct cv_str){ NULL, 0 });
+    } else {
+        log_refusal(u, verdict, &why);
+        answer(u, (struct cv_str){ why.text, why.n });
+    }
+    route_table_unref(before);
+    return verdict == CONFIG_APPLIED && self.waiting > 0;
+}
+
+/* ---- the queue ----------------------------------------------------------------------------------------- */
+
+static struct update *under_way; /* applied, and on its way to the workers */
+
+static void finish_under_way(void)
+{
+    if (!under_way)
+        return;
+    answer(under_way, (struct cv_str){ NULL, 0 });
+    under_way = NULL;
+    drop_first();
+}
+
+/* Called when the workers have all they were sent. */
+static void run_queue(void)
+{
+    finish_under_way();
+    while (self.first) {
+        if (apply(self.first)) {
+            under_way = self.first;
+            return;
+        }
+        drop_first();
+    }
+}
+
+void orchestrator_update(int32_t version, struct cv_str config, config_done_fn *done, void *arg)
+{
+    if (!self.main) {
+        done(arg, NULL);
+        return;
+    }
+    struct update *u = cv_xmalloc(sizeof(*u));
+    *u = (struct update){ NULL, version, { cv_xmemdup0(config.p, config.n), config.n }, done, arg };
+    *self.last = u;
+    self.last = &u->next;
+    if (self.waiting == 0)
+        run_queue();
+}
+
+int32_t orchestrator_version(void)
+{
+    return self.versions.applied;
+}
+
+/* ---- life, and the rules before the first update -------------------------------------------------------- */
+
+void orchestrator_setup(struct cv_worker *main, struct cv_worker *const *workers, size_t n_workers)
+{
+    self.main = main;
+    self.workers = workers;
+    self.n_workers = n_workers;
+    self.first = NULL;
+    self.last = &self.first;
+    self.waiting = 0;
+    under_way = NULL;
+    config_versions_init(&self.versions, &local);
+}
+
+void orchestrator_free(void)
+{
+    while (self.first) {
+        self.first->done(self.first->arg, NULL);
+        drop_first();
+    }
+    under_way = NULL;
+    config_versions_free(&self.versions);
+    self.main = NULL;
+}
+
+static enum cv_error use_document(struct cv_str document, const char *option, struct cv_err *err)
+{
+    struct reason why;
+    struct route_table *table;
+    bool started;
+    reason_clear(&why);
+    if (config_read(document, &local, &table, &started, &why))
+        return cv_fail(err, CV_E_CONF, "%s: %s", option, why.text);
+    route_table_unref(self.versions.table);
+    self.versions.table = table;
+    return CV_OK;
+}
+
+enum cv_error orchestrator_local_service(const char *url, struct cv_err *err)
+{
+    struct cv_buf b = { 0 };
+    cv_buf_add(&b, "{\"ingress\":[{\"service\":", 23);
+    gojson_write_str(&b, cv_str_of(url));
+    cv_buf_add(&b, "}]}", 3);
+    enum cv_error e = use_document((struct cv_str){ (const char *)b.p, b.n }, "url", err);
+    cv_buf_free(&b);
+    return e;
+}
+
+enum cv_error orchestrator_local_file(const char *name, struct cv_err *err)
+{
+    FILE *f = fopen(name, "re");
+    if (!f)
+        return cv_fail(err, CV_E_CONF, "ingress_file: unable to read %s: %m", name);
+    struct cv_buf b = { 0 };
+    size_t n;
+    do {
+        n = fread(cv_buf_reserve(&b, 4096), 1, 4096, f);
+        b.n += n;
+    } while (n > 0 && b.n <= CONFIG_BYTES_MAX);
+    fclose(f);
+    enum cv_error e = use_document((struct cv_str){ (const char *)b.p, b.n }, "ingress_file", err);
+    cv_buf_free(&b);
+    return e;
+}
+
+char *orchestrator_local_json(void)
+{
+    struct cv_buf b = { 0 };
+    config_write_local(&b, self.versions.table, NULL, 0);
+    char *text = cv_xmemdup0(b.p, b.n);
+    cv_buf_free(&b);
+    return text;
+}
+
+char *cv_config_json(void)
+{
+    struct cv_buf b = { 0 };
+    config_write(&b, self.versions.table, self.versions.applied);
+    char *text = cv_xmemdup0(b.p, b.n);
+    cv_buf_free(&b);
+    return text;
+}

@@ -1,0 +1,31 @@
+/* orchestrator.h: the configuration of the process: which version is in force, and how a new one gets to the workers
+ * (docs/protocol.md §16.1). Main thread. */
+#ifndef CV_TUNNEL_ORCHESTRATOR_H
+#define CV_TUNNEL_ORCHESTRATOR_H
+
+#include "request/config.h"
+#include "request/request.h"
+
+struct config_outcome {
+    int32_t applied;     /* the version in force now */
+    struct cv_str error; /* empty: accepted, or not newer. Borrowed for the call */
+};
+/* NULL: the process ends first; only free `arg`. */
+typedef void config_done_fn(void *arg, const struct config_outcome *);
+
+/* workers is borrowed until orchestrator_free(). */
+void orchestrator_setup(struct cv_worker *main, struct cv_worker *const *workers, size_t n_workers);
+/* Rules in force until the edge sends some: all requests to one service, or a document of docs/protocol.md §16.2. */
+enum cv_error orchestrator_local_service(const char *url, struct cv_err *);
+enum cv_error orchestrator_local_file(const char *name, struct cv_err *);
+/* Hands the rules to the workers for the first time. */
+void orchestrator_publish(void);
+/* Updates wait for one another; done comes when every worker has the new rules, or at once when the update is refused
+ * or old. */
+void orchestrator_update(int32_t version, struct cv_str config, config_done_fn *done, void *arg);
+int32_t orchestrator_version(void); /* -1: none came yet */
+/* What updateLocalConfiguration tells the edge (docs/protocol.md §16.6). free() it. */
+char *orchestrator_local_json(void);
+void orchestrator_free(void);
+
+#endif

@@ -1,0 +1,77 @@
+/* supervisor.h: which edge connection is made when, to where and over what: decisions alone. No socket, no thread, no
+ * clock: events come in with their time, actions go out through a table. Main thread.
+ *
+ * An index has one connection that takes requests, perhaps a next one being made beside it (make before break), and
+ * older ones that only finish what they have. Source: docs/protocol.md §5, §10.3, §14, §15, and §24 where it advises
+ * better. */
+#ifndef CV_TUNNEL_SUPERVISOR_H
+#define CV_TUNNEL_SUPERVISOR_H
+
+#include "tunnel/addresses.h"
+#include "tunnel/conn.h"
+
+enum sup_protocol { SUP_QUIC, SUP_HTTP2, SUP_PROTOCOLS };
+
+struct sup_conf { /* times in ms */
+    bool available[SUP_PROTOCOLS]; /* transports that may be used; at least one */
+    int family;                    /* of addresses; AF_UNSPEC: both             */
+    unsigned connections;          /* wanted */
+    unsigned retries;              /* cap of the back-off's exponent */
+    int64_t spacing, head_start, reprobe, control_timeout, rpc_timeout, grace, settle, replaced_limit;
+    unsigned stall_streams; /* 0: never */
+    int64_t stall_after;
+    bool exit_when_refused;
+    unsigned refused_tries;
+};
+
+struct sup_dial {
+    uint32_t id;
+    unsigned index;
+    enum sup_protocol protocol;
+    const struct sockaddr_storage *addr;
+    unsigned previous_attempts;
+};
+enum sup_replaced { SUP_STALLED, SUP_TOKEN, SUP_PROTOCOL, SUP_NETWORK, SUP_REASONS };
+extern const char *const sup_replaced_names[SUP_REASONS]; /* for the metrics: "stalled", … */
+
+/* Called from within an event; they come back only as later events. */
+struct sup_ops {
+    void (*dial)(void *arg, const struct sup_dial *);
+    void (*unregister)(void *arg, uint32_t id, int64_t timeout_ms);
+    void (*close)(void *arg, uint32_t id);
+    void (*watch)(void *arg, uint32_t id, int64_t every_ms); /* samples wanted */
+    void (*timer)(void *arg, int64_t at_ms);                 /* tick then; INT64_MAX: never */
+    void (*announce)(void *arg);                             /* the first registration of the process */
+    void (*replaced)(void *arg, enum sup_replaced);          /* a connection is going to be, and why */
+    void (*keep_old_token)(void *arg);                       /* the new one is refused */
+    void (*end)(void *arg, int status);                      /* once, when nothing is left to wait for */
+    void (*log)(void *arg, enum cv_level, const struct cv_fields *, const char *text);
+    uint32_t (*random)(void *arg, uint32_t below);
+};
+
+struct supervisor;
+struct supervisor *supervisor_new(const struct sup_conf *, const struct sup_ops *, void *arg);
+void supervisor_free(struct supervisor *);
+
+/* The edge's addresses, again whenever they have been looked up anew. The first time starts everything. */
+struct sup_region {
+    const struct sockaddr_storage *addrs;
+    size_t n;
+};
+void supervisor_addresses(struct supervisor *, int64_t now, const struct sup_region regions[EDGE_REGIONS]);
+void supervisor_report(struct supervisor *, int64_t now, const struct conn_report *);
+void supervisor_tick(struct supervisor *, int64_t now);
+/* why: what the log line says, "terminated". */
+void supervisor_shutdown(struct supervisor *, int64_t now, const char *why);
+void supervisor_drain(struct supervisor *, int64_t now); /* no end() */
+/* Routes, addresses or the time changed under us: what is connected may be dead, what waits may work now. */
+void supervisor_network_changed(struct supervisor *, int64_t now, const char *why);
+/* From now on dials use a new token. */
+void supervisor_token_changed(struct supervisor *, int64_t now);
+
+unsigned supervisor_ready(const struct supervisor *);   /* registered and not leaving */
+unsigned supervisor_running(const struct supervisor *); /* indexes that are connected or being connected */
+bool supervisor_draining(const struct supervisor *);
+bool supervisor_idle(const struct supervisor *); /* draining, and nothing is left */
+
+#endif

@@ -1,0 +1,459 @@
+/* tunnel.c: the room as a whole: who we are, what was asked for, and the supervisor's decisions carried out. */
+#include "tunnel/tunnel.h"
+
+#include <arpa/inet.h>
+#include <openssl/rand.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "tunnel/conn.h"
+#include "tunnel/discover.h"
+#include "tunnel/orchestrator.h"
+#include "tunnel/registrar.h"
+#include "tunnel/supervisor.h"
+#include "tunnel/tls.h"
+
+static struct {
+    struct tunnel_setup setup;
+    const struct cv_self *self; /* of the main thread */
+    uint8_t client_id[16];
+    char connector_id[UUID_TEXT];
+    struct credentials *credentials, *old_credentials; /* old: while the new ones have not proved themselves */
+    char *local_json;
+    struct sockaddr_storage bind;
+    const struct cv_instance *edges[SUP_PROTOCOLS]; /* NULL: not loaded or not wanted */
+    struct supervisor *supervisor;
+    struct discovery *discovery;
+    struct cv_timer timer;
+} tunnel;
+
+static const struct tunnel_conf *conf(void)
+{
+    return tunnel.setup.conf;
+}
+
+/* ---- the supervisor's actions -------------------------------------------------------------------------- */
+
+static struct cv_worker *worker_for(unsigned index)
+{
+    return tunnel.setup.workers[index % tunnel.setup.n_workers];
+}
+
+struct denial { /* a dial that a gate did not admit */
+    uint32_t id;
+    struct cv_err err;
+};
+
+static void on_report(const struct conn_report *);
+
+static void run_denial(void *arg)
+{
+    struct denial *d = arg;
+    struct conn_report report = { .id = d->id, .what = CONN_DOWN, .error = CV_E_DENIED };
+    snprintf(report.text, sizeof(report.text), "%s", d->err.text);
+    on_report(&report);
+    free(d);
+}
+
+static enum cv_error ask_gates(struct cv_err *err)
+{
+    for (size_t i = 0; i < tunnel.setup.n_gates; i++) {
+        const struct cv_self *gate = worker_self(tunnel.setup.main, tunnel.setup.gates[i]);
+        enum cv_error e = gate->instance->module->gate->admit(gate, err);
+        if (e)
+            return e;
+    }
+    return CV_OK;
+}
+
+static void log_attempt(const struct sup_dial *dial)
+{
+    char ip[INET6_ADDRSTRLEN] = "";
+    const struct sockaddr_storage *a = dial->addr;
+    inet_ntop(a->ss_family,
+              a->ss_family == AF_INET6 ? (const void *)&((const struct sockaddr_in6 *)a)->sin6_addr
+                                       : (const void *)&((const struct sockaddr_in *)a)->sin_addr,
+              ip, sizeof(ip));
+    log_line(CV_INFO, CV_FIELDS(CV_I("connIndex", dial->index), CV_I("event", 0), CV_S("ip", cv_str_of(ip))),
+             "Tunnel connection curve preferences: %s", tls_groups_text());
+}
+
+static void act_dial(void *arg, const struct sup_dial *dial)
+{
+    (void)arg;
+    struct denial *d = cv_xcalloc(1, sizeof(*d));
+    if (ask_gates(&d->err)) {
+        d->id = dial->id;
+        cv_post(tunnel.setup.main, run_denial, d);
+        return;
+    }
+    free(d);
+    log_attempt(dial);
+    struct conn_order order = {
+        .id = dial->id,
+        .index = dial->index,
+        .worker = worker_for(dial->index),
+        .edge = tunnel.edges[dial->protocol],
+        .addr = *dial->addr,
+        .bind = tunnel.bind,
+        .previous_attempts = dial->previous_attempts,
+        .credentials = tunnel.credentials,
+    };
+    conn_dial(&order);
+}
+
+static void act_unregister(void *arg, uint32_t id, int64_t timeout_ms)
+{
+    (void)arg;
+    conn_unregister(id, (struct cv_ms){ timeout_ms });
+}
+
+static void act_close(void *arg, uint32_t id)
+{
+    (void)arg;
+    conn_close(id);
+}
+
+static void act_watch(void *arg, uint32_t id, int64_t every_ms)
+{
+    (void)arg;
+    conn_watch(id, (struct cv_ms){ every_ms });
+}
+
+static void act_timer(void *arg, int64_t at_ms)
+{
+    (void)arg;
+    if (at_ms == INT64_MAX)
+        cv_timer_clear(&tunnel.timer);
+    else
+        cv_timer_set(tunnel.self, &tunnel.timer, (struct cv_ms){ at_ms - clock_ms() });
+}
+
+static void notify_systemd(void)
+{
+    const char *name = getenv("NOTIFY_SOCKET");
+    struct sockaddr_un to = { .sun_family = AF_UNIX };
+    size_t n = name ? strlen(name) : 0;
+    if (n == 0 || n >= sizeof(to.sun_path))
+        return;
+    memcpy(to.sun_path, name, n);
+    if (to.sun_path[0] == '@')
+        to.sun_path[0] = '\0'; /* abstract */
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n);
+    if (fd < 0 || sendto(fd, "READY=1", 7, MSG_NOSIGNAL, (struct sockaddr *)&to, size) < 0)
+        log_line(CV_WARN, NULL, "Unable to notify systemd: %m");
+    if (fd >= 0)
+        close(fd);
+}
+
+static void write_pidfile(void)
+{
+    if (!conf()->pidfile || !*conf()->pidfile)
+        return;
+    FILE *f = fopen(conf()->pidfile, "we");
+    if (!f || fprintf(f, "%d", (int)getpid()) < 0)
+        log_line(CV_ERROR, NULL, "Unable to write pid to %s: %m", conf()->pidfile);
+    if (f)
+        fclose(f);
+}
+
+static void act_announce(void *arg)
+{
+    (void)arg;
+    notify_systemd();
+    write_pidfile();
+}
+
+static void act_replaced(void *arg, enum sup_replaced why)
+{
+    (void)arg;
+    (void)why;
+}
+
+static void act_keep_old_token(void *arg)
+{
+    (void)arg;
+    if (!tunnel.old_credentials)
+        return;
+    credentials_unref(tunnel.credentials);
+    tunnel.credentials = tunnel.old_credentials;
+    tunnel.old_credentials = NULL;
+}
+
+static int end_status;
+
+static void on_emptied(void)
+{
+    log_line(CV_INFO, NULL, "Tunnel server stopped");
+    tunnel.setup.ended(tunnel.setup.arg, end_status);
+}
+
+static void act_end(void *arg, int status)
+{
+    (void)arg;
+    end_status = status;
+    discovery_free(tunnel.discovery);
+    tunnel.discovery = NULL;
+    conns_when_empty(on_emptied);
+}
+
+static void act_log(void *arg, enum cv_level level, const struct cv_fields *fields, const char *text)
+{
+    (void)arg;
+    log_line(level, fields, "%s", text);
+}
+
+static uint32_t act_random(void *arg, uint32_t below)
+{
+    (void)arg;
+    uint32_t n;
+    CV_ASSERT(RAND_bytes((unsigned char *)&n, sizeof(n)) == 1);
+    return (uint32_t)((uint64_t)n * below >> 32);
+}
+
+static const struct sup_ops actions = {
+    .dial = act_dial,
+    .unregister = act_unregister,
+    .close = act_close,
+    .watch = act_watch,
+    .timer = act_timer,
+    .announce = act_announce,
+    .replaced = act_replaced,
+    .keep_old_token = act_keep_old_token,
+    .end = act_end,
+    .log = act_log,
+    .random = act_random,
+};
+
+/* ---- its events ---------------------------------------------------------------------------------------- */
+
+static void count_connections(void)
+{
+    cv_gauge_set(metric(M_HA_CONNECTIONS, NULL), supervisor_running(tunnel.supervisor));
+}
+
+static void on_report(const struct conn_report *report)
+{
+    if (!tunnel.supervisor)
+        return;
+    supervisor_report(tunnel.supervisor, clock_ms(), report);
+    count_connections();
+}
+
+static void on_timer(struct cv_timer *timer)
+{
+    (void)timer;
+    supervisor_tick(tunnel.supervisor, clock_ms());
+    count_connections();
+}
+
+static void on_discovered(void *arg, const struct sup_region regions[EDGE_REGIONS])
+{
+    (void)arg;
+    supervisor_addresses(tunnel.supervisor, clock_ms(), regions);
+    count_connections();
+}
+
+/* ---- prepare ------------------------------------------------------------------------------------------- */
+
+static bool given(const char *text)
+{
+    return text && *text;
+}
+
+static enum cv_error token_invalid(struct cv_err *err)
+{
+    return cv_fail(err, CV_E_DENIED, "Provided Tunnel token is not valid.\nSee 'cloudflared tunnel run --help'.");
+}
+
+static enum cv_error load_token(struct token *token, struct cv_err *err)
+{
+    if (conf()->token.n)
+        return token_parse(conf()->token, token, NULL) ? token_invalid(err) : CV_OK;
+    return cv_fail(err, CV_E_CONF, "no token");
+}
+
+static enum cv_error make_credentials(struct cv_err *err)
+{
+    struct token token = { 0 };
+    enum cv_error e = load_token(&token, err);
+    if (e)
+        return e;
+    struct credentials_source from = { tunnel.client_id, &conf()->features, conf()->post_quantum, tunnel.local_json };
+    tunnel.credentials = credentials_new(&token, 0, &from);
+    return CV_OK;
+}
+
+static enum cv_error load_rules(struct cv_err *err)
+{
+    if (given(conf()->url))
+        return orchestrator_local_service(conf()->url, err);
+    if (given(conf()->ingress_file))
+        return orchestrator_local_file(conf()->ingress_file, err);
+    return CV_OK;
+}
+
+static enum cv_error choose_edges(struct cv_err *err)
+{
+    static const char *const names[SUP_PROTOCOLS] = { "quic", "http2" };
+    for (size_t p = 0; p < SUP_PROTOCOLS; p++) {
+        bool wanted = conf()->protocol == 0 || conf()->protocol == (int)p + 1;
+        for (size_t i = tunnel.setup.n_edges; wanted && i-- > 0;)
+            if (strcmp(tunnel.setup.edges[i]->module->edge->protocol, names[p]) == 0)
+                tunnel.edges[p] = tunnel.setup.edges[i];
+    }
+    if (tunnel.edges[SUP_QUIC] || tunnel.edges[SUP_HTTP2])
+        return CV_OK;
+    return cv_fail(err, CV_E_CONF, "protocol: no module for it is loaded; edge_quic serves quic, edge_http2 serves http2");
+}
+
+static enum cv_error read_bind_address(struct cv_err *err)
+{
+    const char *text = conf()->edge_bind_address;
+    struct sockaddr_in *v4 = (struct sockaddr_in *)&tunnel.bind;
+    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&tunnel.bind;
+    if (!given(text))
+        return CV_OK;
+    if (inet_pton(AF_INET, text, &v4->sin_addr) == 1)
+        v4->sin_family = AF_INET;
+    else if (inet_pton(AF_INET6, text, &v6->sin6_addr) == 1)
+        v6->sin6_family = AF_INET6;
+    socklen_t size = tunnel.bind.ss_family == AF_INET ? sizeof(*v4) : sizeof(*v6);
+    int fd = socket(tunnel.bind.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    bool ok = fd >= 0 && bind(fd, (struct sockaddr *)&tunnel.bind, size) == 0;
+    enum cv_error e = ok ? CV_OK : cv_fail(err, CV_E_CONF, "edge_bind_address: unable to bind to %s: %m", text);
+    if (fd >= 0)
+        close(fd);
+    return e;
+}
+
+enum cv_error tunnel_prepare(const struct tunnel_setup *setup, struct cv_err *err)
+{
+    memset(&tunnel, 0, sizeof(tunnel));
+    tunnel.setup = *setup;
+    tunnel.self = worker_core_self(setup->main);
+    tunnel.timer.fire = on_timer;
+    registrar_conf = (struct registrar_conf){ setup->main, conf()->rpc_timeout, (size_t)conf()->config_size.n };
+    uuid_random(tunnel.client_id);
+    uuid_text(tunnel.client_id, tunnel.connector_id);
+    conns_setup(setup->main, on_report);
+    orchestrator_setup(setup->main, setup->workers, setup->n_workers);
+    enum cv_error e = load_rules(err);
+    tunnel.local_json = orchestrator_local_json();
+    if (!e)
+        e = tls_setup(conf()->cacert, conf()->post_quantum, err);
+    if (!e && conf()->enabled && !(e = choose_edges(err)) && !(e = read_bind_address(err)))
+        e = make_credentials(err);
+    if (e)
+        tunnel_free();
+    return e;
+}
+
+static void log_identity(void)
+{
+    char id[UUID_TEXT];
+    uuid_text(tunnel.credentials->token.id, id);
+    log_line(CV_INFO, CV_FIELDS(CV_S("tunnelID", cv_str_of(id))), "Starting tunnel");
+    if (tunnel.setup.settings)
+        log_line(CV_INFO, NULL, "Settings: map[%s]", tunnel.setup.settings);
+    log_line(CV_INFO, NULL, "Generated Connector ID: %s", tunnel.connector_id);
+    log_line(CV_INFO, NULL, "Initial protocol %s", tunnel.edges[SUP_QUIC] ? "quic" : "http2");
+}
+
+/* ---- start --------------------------------------------------------------------------------------------- */
+
+static int family(void)
+{
+    static const int families[] = { AF_UNSPEC, AF_INET, AF_INET6 };
+    int wanted = families[conf()->edge_ip_version];
+    if (tunnel.bind.ss_family == AF_UNSPEC)
+        return conf()->edge.n ? AF_UNSPEC : wanted;
+    if (wanted != AF_UNSPEC && wanted != tunnel.bind.ss_family)
+        log_line(CV_WARN, NULL, "Overriding edge-ip-version: the family of edge-bind-address decides");
+    return tunnel.bind.ss_family;
+}
+
+static void start_supervisor(void)
+{
+    const struct tunnel_conf *c = conf();
+    struct sup_conf sup = {
+        .available = { tunnel.edges[SUP_QUIC] != NULL, tunnel.edges[SUP_HTTP2] != NULL },
+        .family = family(),
+        .connections = (unsigned)c->ha_connections,
+        .retries = (unsigned)c->retries,
+        .spacing = c->spacing.ms,
+        .head_start = c->head_start.ms,
+        .reprobe = c->reprobe.ms,
+        .control_timeout = c->control_timeout.ms,
+        .rpc_timeout = c->rpc_timeout.ms,
+        .grace = c->grace_period.ms,
+        .settle = c->settle.ms,
+        .replaced_limit = c->replaced_limit.ms,
+        .stall_streams = (unsigned)c->stall_streams,
+        .stall_after = c->stall_after.ms,
+        .exit_when_refused = c->on_refused == 0,
+        .refused_tries = (unsigned)c->refused_tries,
+    };
+    tunnel.supervisor = supervisor_new(&sup, &actions, NULL);
+}
+
+enum cv_error tunnel_start(struct cv_err *err)
+{
+    (void)err;
+    orchestrator_publish();
+    if (!conf()->enabled)
+        return CV_OK;
+    log_identity();
+    start_supervisor();
+    tunnel.discovery = discovery_new(tunnel.self, conf(), "", on_discovered, NULL);
+    return CV_OK;
+}
+
+/* ---- the end, and what others may ask -------------------------------------------------------------------- */
+
+void tunnel_shutdown(const char *why)
+{
+    if (tunnel.supervisor) {
+        supervisor_shutdown(tunnel.supervisor, clock_ms(), why);
+        count_connections();
+    } else {
+        act_end(NULL, 0);
+    }
+}
+
+void tunnel_drain(void)
+{
+    if (tunnel.supervisor)
+        supervisor_drain(tunnel.supervisor, clock_ms());
+}
+
+bool tunnel_idle(void)
+{
+    return tunnel.supervisor && supervisor_idle(tunnel.supervisor);
+}
+
+void tunnel_free(void)
+{
+    discovery_free(tunnel.discovery);
+    supervisor_free(tunnel.supervisor);
+    cv_timer_clear(&tunnel.timer);
+    credentials_unref(tunnel.credentials);
+    credentials_unref(tunnel.old_credentials);
+    free(tunnel.local_json);
+    orchestrator_free();
+    tls_free();
+    memset(&tunnel, 0, sizeof(tunnel));
+}
+
+void cv_status(struct cv_status *status)
+{
+    *status = (struct cv_status){
+        .ready = tunnel.supervisor ? supervisor_ready(tunnel.supervisor) : 0,
+        .draining = tunnel.supervisor && supervisor_draining(tunnel.supervisor),
+        .config_version = orchestrator_version(),
+        .connector_id = tunnel.connector_id,
+    };
+}

@@ -29,8 +29,12 @@ static void on_head(void *arg, int status)
     say(arg, &status, sizeof(status));
 }
 
-static const struct origin_sink sink = { on_field, on_head, (void (*)(void *, const void *, size_t))say,
-                                         on_field };
+static void on_body(void *arg, const void *bytes, size_t n)
+{
+    say(arg, bytes, n);
+}
+
+static const struct origin_sink sink = { on_field, on_head, on_body, on_field };
 
 struct outcome {
     struct said said;

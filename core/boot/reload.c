@@ -23,7 +23,7 @@ static void on_difference(void *arg, const struct conf *conf, const struct cv_op
         problem(c->refused, "%s: [%s] %s needs a restart", conf->where[o - conf->options], conf->section,
                 o->name);
     else if (c->log)
-        log_line(CV_INFO, NULL, "[%s] %s: %s%s%s → %s%s%s", conf->section, o->name, quote, was, quote, quote,
+        log_line(CV_INFO, NULL, "[%s] %s: %s%s%s -> %s%s%s", conf->section, o->name, quote, was, quote, quote,
                  is, quote);
 }
 

@@ -181,9 +181,10 @@ void quic_conn_read(struct quic *q, const struct sockaddr *from, socklen_t from_
     int rc = ngtcp2_conn_read_pkt(q->ng, &path, &pi, p, n, quic_now());
     if (rc == NGTCP2_ERR_DRAINING) {
         peer_closed(q);
-    } else if (rc == NGTCP2_ERR_DROP_CONN || rc == NGTCP2_ERR_RETRY) {
-        q->quiet_end = true;
-        quic_end(q, "protocol");
+    } else if (rc == NGTCP2_ERR_DROP_CONN ||
+               rc == NGTCP2_ERR_RETRY) { /* first packets out of order: once more */
+        q->quiet_end = q->forget = true;
+        quic_end(q, "dropped");
     } else if (rc != 0) {
         quic_fail(q, rc);
     }

@@ -1,9 +1,8 @@
 /* gojson.c: JSON as Go's encoding/json reads and writes it. */
 #include "request/gojson.h"
+#include "request/base64.h"
 #include "request/gojson_check.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #define KEY_MAX 32 /* no key that we know is as long */
@@ -248,77 +247,6 @@ static bool read_uint(struct reader *r, const struct gojson_type *type, void *to
     return true;
 }
 
-/* ---- base64 ------------------------------------------------------------------------------------------- */
-
-static int base64_value(char c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
-static size_t skip_newlines(struct cv_str s, size_t i)
-{
-    while (i < s.n && (s.p[i] == '\r' || s.p[i] == '\n'))
-        i++;
-    return i;
-}
-
-/* The padding at text[i], which ends a group of `have` characters. Nothing but newlines may follow. */
-static bool base64_padding(struct cv_str text, size_t i, int have, size_t *bad)
-{
-    *bad = i;
-    if (have < 2)
-        return false;
-    i = skip_newlines(text, i + 1);
-    if (have == 2) {
-        *bad = i == text.n ? i : i - 1;
-        if (i == text.n || text.p[i] != '=')
-            return false;
-        i = skip_newlines(text, i + 1);
-    }
-    *bad = i;
-    return i == text.n;
-}
-
-enum cv_error gojson_base64(struct cv_str text, uint8_t *to, size_t *n)
-{
-    size_t out = 0, i = 0;
-    uint32_t group = 0;
-    int have = 0; /* characters of the group */
-    for (; i < text.n && text.p[i] != '='; i++) {
-        int v = base64_value(text.p[i]);
-        if (v < 0 && (text.p[i] == '\r' || text.p[i] == '\n'))
-            continue;
-        *n = i;
-        if (v < 0)
-            return CV_E_CONF;
-        group = group << 6 | (uint32_t)v;
-        if (++have == 4) {
-            to[out++] = (uint8_t)(group >> 16);
-            to[out++] = (uint8_t)(group >> 8);
-            to[out++] = (uint8_t)group;
-            have = 0;
-        }
-    }
-    if (i == text.n && have > 0) {
-        *n = i - (size_t)have; /* Go counts back from the end, newlines or not */
-        return CV_E_CONF;
-    }
-    if (i < text.n && !base64_padding(text, i, have, n))
-        return CV_E_CONF;
-    if (have >= 2)
-        to[out++] = (uint8_t)(group << 6 * (4 - have) >> 16);
-    if (have == 3)
-        to[out++] = (uint8_t)(group << 6 >> 8);
-    *n = out;
-    return CV_OK;
-}
-
 /* ---- values ------------------------------------------------------------------------------------------- */
 
 static void *list_at(struct reader *r, const struct gojson_type *of, struct gojson_list *list, size_t i)
@@ -371,7 +299,7 @@ static bool read_bytes(struct reader *r, const struct gojson_type *type, struct 
     struct cv_str text = unquote_str(r->mem, skip_value(r));
     uint8_t *bytes = bump_array(r->mem, text.n / 4 + 1, 3);
     size_t n;
-    if (gojson_base64(text, bytes, &n) != CV_OK) {
+    if (base64_decode(text, bytes, &n) != CV_OK) {
         mismatch(r, "string", (struct cv_str){ NULL, 0 }, type, at);
         reason_add(r->why, ": illegal base64 data at input byte %zu", n);
         return false;
@@ -501,42 +429,4 @@ enum cv_error gojson_read(struct bump *mem, struct cv_str text, const struct goj
     const struct place root = { .up = NULL };
     skip_space(&r);
     return read_value(&r, type, value, &root) ? CV_OK : CV_E_CONF;
-}
-
-/* ---- writing ------------------------------------------------------------------------------------------ */
-
-void gojson_write(struct cv_buf *buf, const char *fmt, ...)
-{
-    char text[512];
-    va_list args;
-    va_start(args, fmt);
-    int n = vsnprintf(text, sizeof text, fmt, args);
-    va_end(args);
-    CV_ASSERT(n >= 0 && (size_t)n < sizeof text);
-    cv_buf_add(buf, text, (size_t)n);
-}
-
-static void write_char(struct cv_buf *buf, const char *p, size_t len, uint32_t c)
-{
-    static const char plain[] = "\"\\\b\f\n\r\t", escaped[] = "\"\\bfnrt";
-    const char *known = c && c < 0x80 ? strchr(plain, (int)c) : NULL;
-    if (known)
-        gojson_write(buf, "\\%c", escaped[known - plain]);
-    else if (c < ' ' || c == '<' || c == '>' || c == '&' || c == 0x2028 || c == 0x2029 ||
-             (c == UTF8_BAD && len == 1))
-        gojson_write(buf, "\\u%04x", c);
-    else
-        cv_buf_add(buf, p, len);
-}
-
-void gojson_write_str(struct cv_buf *buf, struct cv_str s)
-{
-    cv_buf_add(buf, "\"", 1);
-    for (size_t i = 0; i < s.n;) {
-        size_t len;
-        uint32_t c = utf8_first(s.p + i, s.n - i, &len);
-        write_char(buf, s.p + i, len, c);
-        i += len;
-    }
-    cv_buf_add(buf, "\"", 1);
 }

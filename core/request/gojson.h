@@ -53,14 +53,11 @@ struct gojson_list {
 enum cv_error gojson_read(struct bump *, struct cv_str text, const struct gojson_type *, void *value,
                           struct reason *);
 
-/* Standard base64 with padding, CR and LF skipped. `to` has room for 3 bytes per 4 characters begun. On
- * failure *n is where the trouble is ("illegal base64 data at input byte N"). */
-enum cv_error gojson_base64(struct cv_str text, uint8_t *to, size_t *n);
-
 /* Go's strconv.ParseInt(text, 10, 64): false and Go's text. */
 bool gojson_parse_int(struct cv_str text, const char *function, int64_t *n, struct reason *);
 
 /* A quoted string as Go's json.Marshal writes it: `<`, `>`, `&`, U+2028 and U+2029 escaped. */
 void gojson_write_str(struct cv_buf *, struct cv_str);
+/* Pieces of at most 500 bytes. */
 void gojson_write(struct cv_buf *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 #endif

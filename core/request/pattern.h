@@ -1,10 +1,9 @@
 /* pattern.h: path rules: RE2 syntax as Go's regexp reads it, matched in time linear in the path.
  *
- * A pattern is parsed here, so that what RE2 refuses is refused with Go's words, and is written again for
- * PCRE2 in a form that means the same there: no look-around, no back-references, nothing that depends on its
- * options. It is run by pcre2_dfa_match(), which follows all alternatives at once and cannot be made to try
- * one after the other: a path from a stranger costs (length × size of the pattern) at worst, and no rule is
- * passed over because a limit was hit. Source: docs/protocol.md §16.4, §17;
+ * Backtracking matchers, PCRE2's among them, can be made to try 2^n ways by a path from a stranger; giving up at a
+ * limit would pass over a rule that may be there to protect something. So a pattern becomes a small machine whose
+ * states are all followed at once: a path costs at most its length times the size of the pattern. PCRE2 says which
+ * characters a class holds: it knows Unicode. Source: docs/protocol.md §16.4, §17;
  * https://github.com/google/re2/wiki/Syntax. */
 #ifndef REQUEST_PATTERN_H
 #define REQUEST_PATTERN_H
@@ -21,8 +20,6 @@ struct pattern_scratch; /* what matching needs; one per thread */
 struct pattern_scratch *pattern_scratch_new(void);
 void pattern_scratch_free(struct pattern_scratch *); /* NULL is fine */
 
-enum pattern_verdict { PATTERN_NO, PATTERN_YES, PATTERN_LIMIT };
-/* Does it match anywhere in the text, which is valid UTF-8? LIMIT: it needs more memory than a scratch has.
- */
-enum pattern_verdict pattern_match(const struct cv_pattern *, struct cv_str text, struct pattern_scratch *);
+/* Does it match anywhere in the text? Bytes that are no UTF-8 count as U+FFFD. Allocates nothing. */
+bool pattern_match(const struct cv_pattern *, struct cv_str text, struct pattern_scratch *);
 #endif

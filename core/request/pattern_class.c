@@ -23,11 +23,6 @@ static int hex_digit(uint32_t c)
     return -1;
 }
 
-void pattern_write_char(struct cv_buf *out, uint32_t c)
-{
-    gojson_write(out, is_alnum(c) || c == '/' ? "%c" : "\\x{%x}", c);
-}
-
 bool pattern_read_char(struct pattern_text *t, uint32_t *c, struct reason *why)
 {
     size_t len;
@@ -230,8 +225,11 @@ static enum pattern_group read_named_group(struct pattern_text *t, bool fold, st
 /* ---- Unicode groups: \pN, \p{Greek} ------------------------------------------------------------------- */
 
 /* Names without spaces, dashes and underscores: first letter upper, the rest lower case. */
-static const char *const categories = " C Cc Cf Cn Co Cs L Lc Ll Lm Lo Lt Lu M Mc Me Mn N Nd Nl No P Pc Pd "
-                                      "Pe Pf Pi Po Ps S Sc Sk Sm So Z Zl Zp Zs ";
+static const char *const categories[] = {
+    "C",  "Cc", "Cf", "Cn", "Co", "Cs", "L",  "Ll", "Lm", "Lo", "Lt", "Lu", "M",
+    "Mc", "Me", "Mn", "N",  "Nd", "Nl", "No", "P",  "Pc", "Pd", "Pe", "Pf", "Pi",
+    "Po", "Ps", "S",  "Sc", "Sk", "Sm", "So", "Z",  "Zl", "Zp", "Zs",
+};
 static const char *const aliases[][2] = {
     { "Casedletter", "Lc" },
     { "Closepunctuation", "Pe" },
@@ -303,6 +301,14 @@ static bool compiles(const char *text)
     return re != NULL;
 }
 
+static bool is_category(const char *name)
+{
+    for (size_t i = 0; i < sizeof categories / sizeof *categories; i++)
+        if (strcmp(name, categories[i]) == 0)
+            return true;
+    return false;
+}
+
 /* PCRE2 knows scripts also by codes of four letters, which Go does not; few scripts have names that short. */
 static bool is_script(const char *name)
 {
@@ -318,20 +324,19 @@ static bool is_script(const char *name)
  * one. */
 static bool property(const char *name, bool negate, bool fold, struct cv_buf *out)
 {
-    char p = negate ? 'P' : 'p', word[8];
+    char p = negate ? 'P' : 'p';
     for (size_t i = 0; i < sizeof aliases / sizeof *aliases; i++)
         if (strcmp(name, aliases[i][0]) == 0)
             name = aliases[i][1];
     if (fold && (strcmp(name, "Lu") == 0 || strcmp(name, "Ll") == 0 || strcmp(name, "Lt") == 0))
         name = "Lc";
-    snprintf(word, sizeof word, " %s ", strlen(name) < 4 ? name : "?");
     if (strcmp(name, "Assigned") == 0)
         gojson_write(out, "\\%c{Cn}", negate ? 'p' : 'P');
     else if (strcmp(name, "Any") == 0)
         gojson_write(out, "\\%c{Any}", p);
     else if (strcmp(name, "Lc") == 0)
         gojson_write(out, "\\%c{L&}", p);
-    else if (strstr(categories, word))
+    else if (is_category(name))
         gojson_write(out, "\\%c{%s}", p, name);
     else if (is_script(name))
         gojson_write(out, "\\%c{sc:%s}", p, name);

@@ -1,11 +1,12 @@
-/* pattern_parse.c: reading a pattern of RE2 syntax and writing it for PCRE2. */
+/* pattern_parse.c: reading a pattern of RE2 syntax into a tree. */
 #include "request/pattern_parse.h"
 #include "request/gojson.h"
 
 #include <string.h>
 
-#define DEPTH_MAX  400  /* of groups; PCRE2 has room for some more than that */
-#define REPEAT_MAX 1000 /* of a repetition, and of what nested ones come to together: Go's limit */
+#define DEPTH_MAX  999  /* of groups, as in Go */
+#define HEIGHT_MAX 4000 /* of the tree, so that walking it needs little stack */
+#define REPEAT_MAX 1000 /* of a repetition, and of what nested ones come to together: Go's limit too */
 
 struct flags {
     bool fold;     /* i */
@@ -14,24 +15,18 @@ struct flags {
 };
 /* An open group, or the whole pattern. */
 struct group {
-    struct flags outer; /* in force again after its end                                              */
-    size_t at;          /* where it begins in the output                                             */
-    unsigned copies;    /* the most copies that repetitions inside make of anything, 1 without any   */
+    struct flags outer;            /* in force again after its end       */
+    struct pattern_node *branches; /* NODE_ALT; the last one is open     */
 };
 struct parser {
     struct pattern_text t;
     struct cv_str whole;
-    struct cv_buf *out;
+    struct pattern_tree *tree;
     struct reason *why;
     struct flags flags;
     struct group groups[DEPTH_MAX + 1];
     size_t depth;
-    /* the last atom: what a repetition behind it would repeat */
-    bool repeatable;         /* there is one                           */
-    bool repeated;           /* it is a repetition itself              */
-    size_t atom_at;          /* where it begins in the output          */
-    unsigned copies;         /* as in struct group                     */
-    const char *last_repeat; /* in the pattern, if it was the last thing read; NULL otherwise */
+    const char *last_repeat; /* where it begins, if a repetition was the last thing read; NULL otherwise */
 };
 
 bool pattern_fail(struct reason *why, const char *what, const char *from, const char *to)
@@ -47,32 +42,109 @@ static bool fail_whole(struct parser *p, const char *what)
     return pattern_fail(p->why, what, p->whole.p, p->whole.p + p->whole.n);
 }
 
+/* ---- tree --------------------------------------------------------------------------------------------- */
+
+static struct pattern_node *node_new(struct parser *p, int kind)
+{
+    struct pattern_node *node = bump_alloc(&p->tree->mem, sizeof *node);
+    node->kind = kind;
+    node->copies = node->height = 1;
+    return node;
+}
+
+static void append(struct pattern_node *to, struct pattern_node *node)
+{
+    if (to->last)
+        to->last->next = node;
+    else
+        to->first = node;
+    to->last = node;
+}
+
+/* The open branch: what is read next goes to its end. */
+static struct pattern_node *branch(struct parser *p)
+{
+    return p->groups[p->depth].branches->last;
+}
+
+static void open_branches(struct parser *p, struct flags outer)
+{
+    struct pattern_node *branches = node_new(p, NODE_ALT);
+    append(branches, node_new(p, NODE_CAT));
+    p->groups[p->depth] = (struct group){ .outer = outer, .branches = branches };
+}
+
+static struct pattern_node *add(struct parser *p, int kind)
+{
+    struct pattern_node *node = node_new(p, kind);
+    append(branch(p), node);
+    return node;
+}
+
+/* All that is alike shares one set. */
+static size_t set_of(struct parser *p, const struct cv_buf *code)
+{
+    struct cv_str text = { (const char *)code->p, code->n };
+    struct pattern_set **at = &p->tree->sets;
+    size_t i = 0;
+    for (; *at; at = &(*at)->next, i++)
+        if (cv_str_eq((*at)->text, text))
+            return i;
+    *at = bump_alloc(&p->tree->mem, sizeof **at);
+    (*at)->text = bump_str(&p->tree->mem, text);
+    p->tree->n_sets++;
+    return i;
+}
+
+/* All inside is complete. */
+static void measure(struct pattern_node *node)
+{
+    for (const struct pattern_node *inner = node->first; inner; inner = inner->next) {
+        if (inner->copies > node->copies)
+            node->copies = inner->copies;
+        if (inner->height >= node->height)
+            node->height = inner->height + 1;
+    }
+}
+
 /* ---- atoms -------------------------------------------------------------------------------------------- */
-
-static void begin_atom(struct parser *p)
-{
-    p->repeatable = true;
-    p->repeated = false;
-    p->atom_at = p->out->n;
-    p->copies = 1;
-}
-
-static bool atom(struct parser *p, const char *code)
-{
-    begin_atom(p);
-    gojson_write(p->out, "%s", code);
-    return true;
-}
 
 static bool literal(struct parser *p, uint32_t c)
 {
-    begin_atom(p);
-    if (p->flags.fold)
-        gojson_write(p->out, "(?i:");
-    pattern_write_char(p->out, c);
-    if (p->flags.fold)
-        gojson_write(p->out, ")");
+    if (!p->flags.fold || (c < 0x80 && !((c | 0x20) >= 'a' && (c | 0x20) <= 'z'))) {
+        add(p, NODE_CHAR)->c = c;
+        return true;
+    }
+    struct cv_buf code = { 0 };
+    gojson_write(&code, "(?i:\\x{%x})", c);
+    add(p, NODE_SET)->set = set_of(p, &code);
+    cv_buf_free(&code);
     return true;
+}
+
+static bool assertion(struct parser *p, enum pattern_assertion which)
+{
+    add(p, NODE_ASSERTION)->assertion = which;
+    return true;
+}
+
+static bool any_char(struct parser *p)
+{
+    struct cv_buf code = { 0 };
+    gojson_write(&code, p->flags.dot_line ? "(?s:.)" : "[^\\n]");
+    add(p, NODE_SET)->set = set_of(p, &code);
+    cv_buf_free(&code);
+    return true;
+}
+
+static bool class(struct parser *p)
+{
+    struct cv_buf code = { 0 };
+    bool ok = pattern_read_class(&p->t, p->flags.fold, &code, p->why);
+    if (ok)
+        add(p, NODE_SET)->set = set_of(p, &code);
+    cv_buf_free(&code);
+    return ok;
 }
 
 /* \Q…\E, or to the end without \E */
@@ -92,79 +164,74 @@ static bool quoted(struct parser *p)
     return true;
 }
 
-static bool escaped_group(struct parser *p, enum pattern_group *group)
+static enum pattern_group escaped_group(struct parser *p)
 {
-    size_t at = p->out->n;
-    gojson_write(p->out, p->flags.fold ? "(?i:[" : "[");
-    *group = pattern_read_group(&p->t, p->flags.fold, p->out, p->why);
-    if (*group == PATTERN_GROUP_NONE) {
-        p->out->n = at;
-        return false;
-    }
-    gojson_write(p->out, p->flags.fold ? "])" : "]");
-    begin_atom(p);
-    p->atom_at = at;
-    return *group == PATTERN_GROUP_WRITTEN;
+    struct cv_buf code = { 0 };
+    gojson_write(&code, p->flags.fold ? "(?i:[" : "[");
+    enum pattern_group group = pattern_read_group(&p->t, p->flags.fold, &code, p->why);
+    gojson_write(&code, p->flags.fold ? "])" : "]");
+    if (group == PATTERN_GROUP_WRITTEN)
+        add(p, NODE_SET)->set = set_of(p, &code);
+    cv_buf_free(&code);
+    return group;
+}
+
+static bool escaped_char(struct parser *p)
+{
+    uint32_t c;
+    return pattern_read_escape(&p->t, &c, p->why) && literal(p, c);
 }
 
 static bool backslash(struct parser *p)
 {
-    static const char *const assertions[] = { "A(?:\\A)", "b(?:\\b)", "B(?:\\B)", "z(?:\\z)" };
+    static const struct {
+        char letter;
+        enum pattern_assertion which;
+    } assertions[] = {
+        { 'A', PATTERN_BEGIN }, { 'z', PATTERN_END }, { 'b', PATTERN_WORD_EDGE }, { 'B', PATTERN_WORD_INSIDE }
+    };
     char second = p->t.end - p->t.p >= 2 ? p->t.p[1] : '\0';
     for (size_t i = 0; i < sizeof assertions / sizeof *assertions; i++) {
-        if (second == *assertions[i]) {
+        if (second == assertions[i].letter) {
             p->t.p += 2;
-            return atom(p, assertions[i] + 1);
+            return assertion(p, assertions[i].which);
         }
     }
     if (second == 'C')
         return pattern_fail(p->why, "invalid escape sequence", p->t.p, p->t.p + 2);
     if (second == 'Q')
         return quoted(p);
-    enum pattern_group group;
-    if (escaped_group(p, &group) || group == PATTERN_GROUP_BAD)
-        return group == PATTERN_GROUP_WRITTEN;
-    uint32_t c;
-    return pattern_read_escape(&p->t, &c, p->why) && literal(p, c);
+    enum pattern_group group = escaped_group(p);
+    return group == PATTERN_GROUP_NONE ? escaped_char(p) : group == PATTERN_GROUP_WRITTEN;
 }
 
 /* ---- repetitions -------------------------------------------------------------------------------------- */
 
-/* Wraps the last atom in a group, so that it can be repeated again. */
-static void wrap_atom(struct parser *p)
-{
-    static const char open[] = "(?:";
-    size_t n = p->out->n - p->atom_at;
-    cv_buf_reserve(p->out, sizeof open);
-    memmove(p->out->p + p->atom_at + 3, p->out->p + p->atom_at, n);
-    memcpy(p->out->p + p->atom_at, open, 3);
-    p->out->n += 3;
-    gojson_write(p->out, ")");
-}
-
-/* Everything about `*`, `+`, `?` and `{…}` but how it is written; `at` is where it begins, p->t.p where it
- * ends. */
-static bool repeat(struct parser *p, const char *at, const char *code)
+/* The last node becomes a repetition of what it was. `at` is where the operator begins, p->t.p where it ends. */
+static bool repeat(struct parser *p, const char *at, int least, int most)
 {
     if (p->t.p < p->t.end && *p->t.p == '?')
         p->t.p++; /* reluctant or not matters to what is captured, not to whether it matches */
     if (p->last_repeat)
         return pattern_fail(p->why, "invalid nested repetition operator", p->last_repeat, p->t.p);
-    if (!p->repeatable)
+    struct pattern_node *node = branch(p)->last;
+    if (!node)
         return pattern_fail(p->why, "missing argument to repetition operator", at, p->t.p);
-    if (p->repeated)
-        wrap_atom(p);
-    p->repeated = true;
-    gojson_write(p->out, "%s", code);
+    struct pattern_node *inner = node_new(p, NODE_CAT);
+    *inner = *node;
+    *node = (struct pattern_node){ .kind = NODE_REPEAT, .copies = 1, .height = 1 };
+    node->least = least;
+    node->most = most;
+    append(node, inner);
+    measure(node);
     p->last_repeat = at;
-    return true;
+    return node->height < HEIGHT_MAX || fail_whole(p, "expression nests too deeply");
 }
 
 static bool simple_repeat(struct parser *p)
 {
     const char *at = p->t.p++;
-    char code[] = { *at, '\0' };
-    return repeat(p, at, code);
+    return repeat(p, at, *at == '+', *at == '?' ? 1 : -1);
 }
 
 /* A decimal number without needless zeros; more than eight digits is just too big. */
@@ -205,50 +272,52 @@ static bool counted_repeat(struct parser *p)
     }
     if (least > REPEAT_MAX || most > REPEAT_MAX || (most >= 0 && least > most))
         return pattern_fail(p->why, "invalid repeat count", at, p->t.p);
-    char code[32] = "";
-    struct cv_str bounds = { at, (size_t)(p->t.p - at) };
-    CV_ASSERT(bounds.n < sizeof code);
-    memcpy(code, bounds.p, bounds.n);
-    if (!repeat(p, at, code))
+    if (!repeat(p, at, least, most))
         return false;
+    struct pattern_node *node = branch(p)->last;
     unsigned times = (unsigned)(most < 0 ? least : most);
-    p->copies = most == 0 ? 1 : times > 0 ? p->copies * times : p->copies;
-    if ((least >= 2 || most >= 2) && p->copies > REPEAT_MAX)
+    node->copies = most == 0 ? 1 : times > 0 ? node->copies * times : node->copies;
+    if ((least >= 2 || most >= 2) && node->copies > REPEAT_MAX)
         return pattern_fail(p->why, "invalid repeat count", at, p->t.p);
     return true;
 }
 
 /* ---- groups ------------------------------------------------------------------------------------------- */
 
-/* What the last atom came to counts for its group. */
-static void note_copies(struct parser *p)
-{
-    struct group *group = &p->groups[p->depth];
-    if (p->repeatable && p->copies > group->copies)
-        group->copies = p->copies;
-}
-
 static bool open_group(struct parser *p, struct flags inner)
 {
     if (p->depth == DEPTH_MAX)
         return fail_whole(p, "expression nests too deeply");
-    p->groups[++p->depth] = (struct group){ .outer = p->flags, .at = p->out->n, .copies = 1 };
+    p->depth++;
+    open_branches(p, p->flags);
     p->flags = inner;
-    p->repeatable = false;
-    gojson_write(p->out, "(?:");
     return true;
+}
+
+/* A branch is complete when the next one begins, or the group ends. */
+static void close_branch(struct parser *p)
+{
+    struct pattern_node *branches = p->groups[p->depth].branches;
+    measure(branches->last);
+    measure(branches);
 }
 
 static bool close_group(struct parser *p)
 {
     if (p->depth == 0)
         return fail_whole(p, "unexpected )");
+    close_branch(p);
     struct group group = p->groups[p->depth--];
-    gojson_write(p->out, ")");
-    begin_atom(p);
-    p->atom_at = group.at;
-    p->copies = group.copies;
+    append(branch(p), group.branches);
     p->flags = group.outer;
+    p->t.p++;
+    return true;
+}
+
+static bool alternative(struct parser *p)
+{
+    close_branch(p);
+    append(p->groups[p->depth].branches, node_new(p, NODE_CAT));
     p->t.p++;
     return true;
 }
@@ -269,15 +338,14 @@ static bool named_group(struct parser *p, size_t before_name)
     return open_group(p, p->flags);
 }
 
-static bool *flag_of(struct flags *flags, uint32_t c)
+/* False for what is no flag. U swaps greedy and reluctant, which matters to nobody here. */
+static bool set_flag(struct flags *flags, uint32_t c, bool on)
 {
-    static bool reluctant; /* U swaps greedy and reluctant, which matters to nobody here */
     switch (c) {
-    case 'i': return &flags->fold;
-    case 'm': return &flags->lines;
-    case 's': return &flags->dot_line;
-    case 'U': return &reluctant;
-    default: return NULL;
+    case 'i': flags->fold = on; return true;
+    case 'm': flags->lines = on; return true;
+    case 's': flags->dot_line = on; return true;
+    default: return c == 'U';
     }
 }
 
@@ -291,10 +359,7 @@ static bool flag_group(struct parser *p)
     for (p->t.p += 2; p->t.p < p->t.end;) {
         if (!pattern_read_char(&p->t, &c, p->why))
             return false;
-        bool *flag = flag_of(&flags, c);
-        if (flag) {
-            if (c != 'U')
-                *flag = on;
+        if (set_flag(&flags, c, on)) {
             seen = true;
         } else if (c == '-' && on) {
             on = seen = false;
@@ -326,33 +391,19 @@ static bool parenthesis(struct parser *p)
 
 /* ---- the whole ---------------------------------------------------------------------------------------- */
 
-static bool one_char(struct parser *p)
-{
-    uint32_t c;
-    return pattern_read_char(&p->t, &c, p->why) && literal(p, c);
-}
-
-static bool class(struct parser *p)
-{
-    begin_atom(p);
-    return pattern_read_class(&p->t, p->flags.fold, p->out, p->why);
-}
-
 static bool simple_atom(struct parser *p)
 {
     switch (*p->t.p++) {
-    case '^': return atom(p, p->flags.lines ? "(?:\\A|(?<=\\n))" : "(?:\\A)");
-    case '$': return atom(p, p->flags.lines ? "(?:\\z|(?=\\n))" : "(?:\\z)");
-    default: return atom(p, p->flags.dot_line ? "(?s:.)" : "[^\\n]");
+    case '^': return assertion(p, p->flags.lines ? PATTERN_LINE_BEGIN : PATTERN_BEGIN);
+    case '$': return assertion(p, p->flags.lines ? PATTERN_LINE_END : PATTERN_END);
+    default: return any_char(p);
     }
 }
 
-static bool alternative(struct parser *p)
+static bool plain_char(struct parser *p)
 {
-    p->t.p++;
-    p->repeatable = false;
-    gojson_write(p->out, "|");
-    return true;
+    uint32_t c;
+    return pattern_read_char(&p->t, &c, p->why) && literal(p, c);
 }
 
 static bool step(struct parser *p)
@@ -370,25 +421,33 @@ static bool step(struct parser *p)
     case '?': return simple_repeat(p);
     case '{': return counted_repeat(p);
     case '\\': return backslash(p);
-    default: return one_char(p);
+    default: return plain_char(p);
     }
 }
 
-enum cv_error pattern_translate(struct cv_str text, struct cv_buf *out, struct reason *why)
+static bool parse_all(struct parser *p)
 {
-    struct parser *p = cv_xcalloc(1, sizeof *p);
-    *p = (struct parser){ .t = { text.p, text.p + text.n }, .whole = text, .out = out, .why = why };
-    p->groups[0].copies = 1;
-    bool ok = true;
-    while (ok && p->t.p < p->t.end) {
+    while (p->t.p < p->t.end) {
         const char *last_repeat = p->last_repeat;
-        ok = step(p);
-        note_copies(p);
+        if (!step(p))
+            return false;
         if (p->last_repeat == last_repeat)
             p->last_repeat = NULL;
     }
-    if (ok && p->depth > 0)
-        ok = fail_whole(p, "missing closing )");
+    return p->depth == 0 || fail_whole(p, "missing closing )");
+}
+
+enum cv_error pattern_parse(struct cv_str text, struct pattern_tree *tree, struct reason *why)
+{
+    *tree = (struct pattern_tree){ .sets = NULL };
+    struct parser *p = cv_xcalloc(1, sizeof *p);
+    p->t = (struct pattern_text){ text.p, text.p + text.n };
+    p->whole = text;
+    p->tree = tree;
+    p->why = why;
+    open_branches(p, p->flags);
+    bool ok = parse_all(p);
+    tree->root = p->groups[0].branches;
     free(p);
     return ok ? CV_OK : CV_E_CONF;
 }

@@ -10,7 +10,7 @@
 
 struct route_scratch {
     struct pattern_scratch *pattern;
-    char path[3 * PATH_LIMIT]; /* a byte that is no UTF-8 becomes a character of three */
+    char path[PATH_LIMIT];
 };
 
 struct route_table *route_table_ref(struct route_table *table)
@@ -61,33 +61,19 @@ static int hex_digit(char c)
     return -1;
 }
 
-/* Decodes in place; what is no escape stays as it is. Returns the new length. */
-static size_t decode_percent(char *p, size_t n)
-{
-    size_t out = 0;
-    for (size_t i = 0; i < n; out++) {
-        bool escape = p[i] == '%' && n - i > 2 && hex_digit(p[i + 1]) >= 0 && hex_digit(p[i + 2]) >= 0;
-        p[out] = escape ? (char)(hex_digit(p[i + 1]) << 4 | hex_digit(p[i + 2])) : p[i];
-        i += escape ? 3 : 1;
-    }
-    return out;
-}
-
-/* Decoded and valid UTF-8. The decoded bytes stand at the end of the scratch and are copied to its front,
- * character by character: three bytes written for one read never overtake. */
+/* Without the query. What is no escape stays as it is. */
 static bool decode_path(struct cv_str path, struct route_scratch *scratch, struct cv_str *decoded)
 {
     const char *query = path.n ? memchr(path.p, '?', path.n) : NULL;
-    size_t n = query ? (size_t)(query - path.p) : path.n;
-    if (n > PATH_LIMIT)
+    size_t n = query ? (size_t)(query - path.p) : path.n, out = 0;
+    if (n > sizeof scratch->path)
         return false;
-    char *raw = scratch->path + sizeof scratch->path - n;
-    if (n > 0)
-        memcpy(raw, path.p, n);
-    n = decode_percent(raw, n);
-    size_t out = 0;
-    for (size_t i = 0, len; i < n; i += len)
-        out += utf8_write(scratch->path + out, utf8_first(raw + i, n - i, &len));
+    for (size_t i = 0; i < n; out++) {
+        const char *p = path.p + i;
+        bool escape = *p == '%' && n - i > 2 && hex_digit(p[1]) >= 0 && hex_digit(p[2]) >= 0;
+        scratch->path[out] = escape ? (char)(hex_digit(p[1]) << 4 | hex_digit(p[2])) : *p;
+        i += escape ? 3 : 1;
+    }
     *decoded = (struct cv_str){ scratch->path, out };
     return true;
 }
@@ -116,9 +102,8 @@ const struct cv_rule *route_match(const struct route_table *table, struct cv_str
         if (!is_decoded && !decode_path(path, scratch, &decoded))
             return NULL;
         is_decoded = true;
-        enum pattern_verdict verdict = pattern_match(rule->pattern, decoded, scratch->pattern);
-        if (verdict != PATTERN_NO)
-            return verdict == PATTERN_YES ? rule : NULL;
+        if (pattern_match(rule->pattern, decoded, scratch->pattern))
+            return rule;
     }
     return &table->rules[table->n - 1];
 }

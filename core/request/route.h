@@ -28,10 +28,10 @@ struct route_scratch; /* what matching needs; one per thread */
 struct route_scratch *route_scratch_new(void);
 void route_scratch_free(struct route_scratch *); /* NULL is fine */
 
-/* The rule for a request's Host and its path, still encoded and perhaps with a query. NULL when a limit
- * (length of the path, memory of the matcher) keeps a rule from being decided: then the request has to be
- * refused, because the rule that was not reached may be the one that protects something. Allocates nothing.
- * The management host is the caller's to look for, first. Source: docs/protocol.md §17. */
+/* The rule for a request's Host and its path, still encoded and perhaps with a query. NULL when the path is too long to
+ * be decoded and a rule depends on it: then the request has to be refused, because the rule that was not reached may
+ * be the one that protects something. Allocates nothing. The management host is the caller's to look for, first.
+ * Source: docs/protocol.md §17. */
 const struct cv_rule *route_match(const struct route_table *, struct cv_str host, struct cv_str path,
                                   struct route_scratch *);
 /* Host without a port, as rules see it: "a.com:80" → "a.com", "[::1]:80" → "::1", "::1" → "::1". */

@@ -1,5 +1,6 @@
 /* token.c: a tunnel token: who we are to the edge (docs/protocol.md §2.1). */
 #include "tunnel/token.h"
+#include "request/base64.h"
 #include "request/gojson.h"
 
 #include <string.h>
@@ -96,7 +97,7 @@ enum cv_error token_parse(struct cv_secret text, struct token *token, struct cv_
     struct bump mem = { NULL };
     uint8_t *json = bump_array(&mem, given.n / 4 + 1, 3);
     size_t n;
-    enum cv_error error = gojson_base64(given, json, &n);
+    enum cv_error error = base64_decode(given, json, &n);
     if (error) {
         bump_free(&mem);
         return cv_fail(err, error, "illegal base64 data at input byte %zu", n);

@@ -13,7 +13,7 @@ enum cv_service {
     CV_SERVICE_UNIX,    /* HTTP over the socket target.unix_path */
     CV_SERVICE_STATUS,  /* answer `status` with an empty body */
     CV_SERVICE_HELLO,   /* the built-in test page */
-    CV_SERVICE_TCP,     /* bytes over WebSocket to target.host and target.port (0: none known, refuse) */
+    CV_SERVICE_TCP,     /* bytes over WebSocket to target.host and target.port */
     CV_SERVICE_BASTION, /* bytes over WebSocket to where the client says */
     CV_SERVICE_SOCKS,   /* SOCKS5 over WebSocket, guarded by `policy` */
 };
@@ -24,7 +24,7 @@ struct cv_target {
     struct cv_str host;      /* name or address, no brackets; an IPv6 zone as in "fe80::1%eth0" */
     struct cv_str authority; /* host and port as in the service: what HTTP calls Host, brackets included */
     struct cv_str unix_path; /* as in the service, unchecked */
-    uint16_t port;           /* filled in from the scheme where the service names none */
+    uint16_t port;           /* from the scheme where the service names none; 0: cannot be reached, refuse */
     bool tls;                /* https, wss, unix+tls */
 };
 
@@ -74,7 +74,7 @@ struct cv_settings {
     struct cv_access access;     /* as shown; enforced only if cv_rule.access_required */
 };
 
-struct cv_pattern; /* a compiled path rule: core/request/pattern.h */
+struct cv_pattern; /* a compiled path rule; private to the core */
 
 struct cv_rule {
     int index; /* 0 is the first; -1 is the management host's, which no table contains */

@@ -166,6 +166,7 @@ static void put_in_force(struct runtime *r, struct generation *g)
     struct problems none = { .n = 0 };
     size_t changes = compare(r->g, g, &(struct comparing){ .refused = &none, .log = true });
     exchange(&r->g->core[CORE_LOG], &g->core[CORE_LOG]);
+    r->verbose = false;
     swap_modules(r, g);
     reload_sweep(r);
     log_line(CV_INFO, NULL, "Configuration reloaded, %zu option%s changed", changes, changes == 1 ? "" : "s");

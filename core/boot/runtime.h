@@ -1,10 +1,10 @@
-/* runtime.h: what lifecycle.c has running, and reload.c changes. Main thread, but for what an errand says. */
+/* runtime.h: what lifecycle.c has running on threads.c's threads, and reload.c changes. Main thread, but for what an errand says. */
 #ifndef BOOT_RUNTIME_H
 #define BOOT_RUNTIME_H
 #include "boot/boot.h"
 #include "request/request.h"
 
-enum { INSTANCES_MAX = MODULES_MAX + 1 }; /* the registrar is number 0 */
+enum { SIGNALS = 4, INSTANCES_MAX = MODULES_MAX + 1 }; /* the registrar is number 0 */
 
 /* One thread's view of the instances; the worker points into it. */
 struct thread_view {
@@ -34,17 +34,32 @@ struct runtime {
     size_t n_edges, n_gates;
     struct retired *retired;
     struct cv_timer sweep;
+    struct event *signals[SIGNALS];
+    bool verbose; /* SIGUSR2: debug, whatever is configured */
     int status;
 };
+
+/* ---- threads.c ------------------------------------------------------------------------------------------- */
+
+/* Threads and instances, as the generation in force says; nothing runs yet. */
+void threads_make(struct runtime *);
+/* init() of every module; then the workers run and start() is called on each. In ini order, until one fails. */
+enum cv_error threads_init(struct runtime *, struct cv_err *);
+enum cv_error threads_start(struct runtime *, struct cv_err *);
+/* stop() in reverse on every worker that has started; then there are no workers. */
+void threads_stop(struct runtime *);
 
 /* Runs on the worker while main waits; may be called from main alone. */
 typedef void errand_fn(struct cv_worker *, void *arg);
 void run_errand(struct cv_worker *, errand_fn *, void *arg);
 
+/* NULL for the registrar. */
 static inline struct conf *instance_conf(const struct runtime *r, const struct cv_instance *i)
 {
     return i->id == 0 ? NULL : r->g->modules[i->id - 1].conf;
 }
+
+/* ---- reload.c -------------------------------------------------------------------------------------------- */
 
 /* Reads and checks everything anew. Good: it is in force when this returns. Bad, or more than live options
  * have changed: nothing has happened but the log lines that say why. */

@@ -139,7 +139,7 @@ struct origin_link {
     bool read_needs_write, write_needs_read; /* TLS */
     struct origin_pool *pool;      /* pool.c: while idle */
     struct origin_link *newer, *older;
-    int64_t close_at;
+    int64_t idle_since, close_at;
 };
 struct origin_link *origin_link_new(struct origin_worker *, int fd_take);
 void origin_link_free(struct origin_link *); /* closes; NULL is allowed */

@@ -9,11 +9,14 @@ struct origin_pool { /* exists while it holds a connection */
     struct origin_worker *w;
     struct origin_link *newest, *oldest;
     size_t n;
-    struct cv_timer timer; /* of the oldest */
+    size_t most;           /* what the rule lets wait for longer than SURPLUS_MS */
+    struct cv_timer timer; /* for the oldest */
     size_t key_n;
     char key[];
 };
 
+/* Requests come in bursts: a connection above the limit is given this long to be wanted again before it is closed. */
+enum { SURPLUS_MS = 500 };
 static const int64_t NEVER = INT64_MAX;
 
 static struct origin_pool **find(struct origin_worker *w, struct cv_str key)
@@ -33,14 +36,20 @@ static void count_idle(struct origin_worker *w, int64_t change)
     cv_gauge_set(w->series[ORIGIN_IDLE], w->idle);
 }
 
+static int64_t end_of_oldest(const struct origin_pool *pool)
+{
+    const struct origin_link *l = pool->oldest;
+    int64_t surplus = pool->n > pool->most ? l->idle_since + SURPLUS_MS : NEVER;
+    return surplus < l->close_at ? surplus : l->close_at;
+}
+
 static void arm(struct origin_pool *pool)
 {
-    if (pool->oldest->close_at == NEVER) {
+    int64_t end = end_of_oldest(pool);
+    if (end == NEVER)
         cv_timer_clear(&pool->timer);
-        return;
-    }
-    int64_t left = pool->oldest->close_at - cv_now(&pool->w->self);
-    cv_timer_set(&pool->w->self, &pool->timer, (struct cv_ms){ left });
+    else
+        cv_timer_set(&pool->w->self, &pool->timer, (struct cv_ms){ end - cv_now(&pool->w->self) });
 }
 
 /* Takes the link out; the pool goes with its last one. */
@@ -78,7 +87,7 @@ static void on_timer(struct cv_timer *timer)
     struct origin_pool *pool = CV_OWNER(timer, struct origin_pool, timer);
     int64_t now = cv_now(&pool->w->self);
     size_t n = pool->n;
-    for (; n > 0 && pool->oldest->close_at <= now; n--)
+    for (; n > 0 && end_of_oldest(pool) <= now; n--)
         drop(pool->oldest);
     if (n > 0) /* else the pool is gone */
         arm(pool);
@@ -134,7 +143,8 @@ void origin_pool_give(struct origin_link *l, struct cv_str key, const struct cv_
     }
     struct origin_worker *w = l->w;
     int64_t after = cv_seconds(settings->keep_alive_timeout).ms;
-    l->close_at = after ? cv_now(&w->self) + after : NEVER;
+    l->idle_since = cv_now(&w->self);
+    l->close_at = after ? l->idle_since + after : NEVER;
     struct origin_pool *pool = pool_of(w, key);
     l->pool = pool;
     l->older = pool->newest;
@@ -144,9 +154,8 @@ void origin_pool_give(struct origin_link *l, struct cv_str key, const struct cv_
     count_idle(w, 1);
     origin_link_own(l, on_idle_ready, NULL);
     origin_link_watch(l, true);
-    if ((int64_t)pool->n > most)
-        drop(pool->oldest);
-    if (!pool->timer.set)
+    pool->most = (size_t)most;
+    if (!pool->timer.set || pool->n == pool->most + 1)
         arm(pool);
 }
 

@@ -344,8 +344,9 @@ static void keeps_as_many_connections_as_the_rule_says(void)
         rig_until(rig, &seen[i].closed);
         rig_seen_free(&seen[i]);
     }
-    CU_ASSERT_EQUAL(rig_worker(rig)->idle, 1);
+    CU_ASSERT_EQUAL(rig_worker(rig)->idle, 2); /* it might be wanted at once */
     CU_ASSERT(rig_hears_end(rig, fd[0]));
+    CU_ASSERT_EQUAL(rig_worker(rig)->idle, 1);
     CU_ASSERT(rig_hears_end(rig, fd[1])); /* after a second */
     CU_ASSERT_EQUAL(rig_worker(rig)->idle, 0);
     close(fd[0]);

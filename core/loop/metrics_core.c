@@ -63,5 +63,8 @@ const struct cv_metric core_metrics[] = {
                             CV_COUNTER, "limit", NULL },
     [M_CULVERT_OPEN_REQUESTS] = { "culvert_open_requests", "Streams of the edge that are open, by type.", CV_GAUGE,
                                   "type", NULL },
+    [M_CULVERT_REPLACED] = { "culvert_edge_replaced_total",
+                             "Edge connections that were replaced while they were up, by reason.", CV_COUNTER,
+                             "reason", NULL },
     [M_CORE_END] = CV_METRIC_END,
 };

@@ -27,6 +27,9 @@ struct addresses {
     void *random_arg;
 };
 
+/* Addresses alone, ports do not count. */
+bool address_same_ip(const struct sockaddr_storage *, const struct sockaddr_storage *);
+
 /* {0} with `random` set is an empty one. */
 void addresses_set(struct addresses *, unsigned region, const struct sockaddr_storage *, size_t n);
 /* Addresses that could be in use at once. */

@@ -87,6 +87,7 @@ void connection_report(const struct connection *c, struct conn_report *report)
     struct conn_report *copy = cv_xmalloc(sizeof(*copy));
     *copy = *report;
     copy->id = c->id;
+    copy->index = c->base.pub.index;
     cv_post(conns.main, run_report, copy);
 }
 
@@ -171,7 +172,7 @@ void cv_conn_up(struct cv_conn *conn)
     CV_ASSERT(!c->is_up && !c->is_down);
     c->is_up = true;
     c->moved_at = clock_ms();
-    struct conn_report report = { .what = CONN_UP };
+    struct conn_report report = { .what = CONN_UP, .local = c->base.pub.local };
     connection_report(c, &report);
     tell_observers(c, CV_EV_CONN_UP, CV_OK);
 }

@@ -28,9 +28,11 @@ struct conn_order {
 enum conn_news { CONN_UP, CONN_REGISTERED, CONN_REFUSED, CONN_UNREGISTERED, CONN_SAMPLE, CONN_DOWN };
 struct conn_report {
     uint32_t id;
+    unsigned index;
     enum conn_news what;
     enum cv_error error; /* DOWN; UNREGISTERED: CV_OK when the edge has confirmed it                    */
     char text[512];      /* REFUSED: the edge's own words; DOWN, UNREGISTERED: what went wrong          */
+    struct sockaddr_storage local; /* UP */
     /* REFUSED */
     bool should_retry;
     bool answered;          /* by the edge; else it kept silent or the stream ended */

@@ -194,6 +194,22 @@ static size_t mapped_ip(const struct sockaddr_storage *a, uint8_t ip[16])
     return 16;
 }
 
+static void log_registration(const struct connection *conn)
+{
+    if (!cv_log_on(CV_DEBUG))
+        return;
+    char features[512] = "";
+    for (size_t i = 0, n = 0; i < conn->credentials->features.n && n < sizeof(features); i++)
+        n += (size_t)snprintf(features + n, sizeof(features) - n, "%s" CV_STR_FMT, i ? " " : "",
+                              CV_STR_ARG(conn->credentials->features.v[i]));
+    const struct cv_field index = CV_I("connIndex", conn->base.pub.index);
+    log_line(CV_DEBUG, CV_FIELDS(index, CV_S("features", cv_str_of(features))), "Tunnel connection options");
+    log_line(CV_DEBUG,
+             CV_FIELDS(index, CV_I("event", 0),
+                       CV_S("protocol", cv_str_of(conn->edge->instance->module->edge->protocol))),
+             "Registering tunnel connection");
+}
+
 static void send_registration(struct control *c)
 {
     const struct connection *conn = c->conn;
@@ -212,6 +228,7 @@ static void send_registration(struct control *c)
         .origin_local_ip = { ip_size ? (const char *)ip : NULL, ip_size },
     };
     memcpy(r.tunnel_id, cred->token.id, sizeof(r.tunnel_id));
+    log_registration(conn);
     struct capnp_new payload;
     CV_ASSERT(rpc_call_begin(c->s.rpc, &schema_register_connection, &payload, NULL) == CV_OK);
     schema_put_registration(payload, 0, &r);

@@ -5,23 +5,28 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ENTRIES_MAX = 64, TARGET_ADDRS_MAX = 32, RETRY_FIRST_MS = 1000, RETRY_MAX_MS = 60000 };
+#include "tunnel/address_cache.h"
+#include "tunnel/srv.h"
+
+enum { ENTRIES_MAX = 64, RETRY_FIRST_MS = 1000, RETRY_MAX_MS = 60000 };
 
 struct lookup { /* one name of a round */
     struct discovery *d;
     struct cv_lookup *pending;
-    struct sockaddr_storage addrs[TARGET_ADDRS_MAX];
+    struct sockaddr_storage addrs[CACHE_ADDRS_MAX];
     size_t n;
 };
 struct discovery {
     const struct cv_self *self;
     const struct tunnel_conf *conf;
-    const char *region;
     discovered_fn *found;
     void *arg;
+    char srv_name[SRV_NAME_MAX];
+    struct srv_query *srv;
     struct lookup *lookups; /* of the round */
     size_t n, pending;
     int64_t retry_ms;
+    bool ever;             /* a list has been handed over */
     struct cv_timer timer; /* the next round */
 };
 
@@ -52,11 +57,30 @@ static void next_round(struct discovery *d, int64_t ms)
     cv_timer_set(d->self, &d->timer, (struct cv_ms){ ms });
 }
 
+static bool uses_cache(const struct discovery *d)
+{
+    return d->conf->edge.n == 0 && d->conf->address_cache && *d->conf->address_cache;
+}
+
+static void offer_cache(struct discovery *d)
+{
+    struct sockaddr_storage addrs[EDGE_REGIONS][CACHE_ADDRS_MAX];
+    size_t n[EDGE_REGIONS];
+    if (d->ever || !uses_cache(d) || address_cache_read(d->conf->address_cache, addrs, n) == 0)
+        return;
+    struct sup_region regions[EDGE_REGIONS] = { { addrs[0], n[0] }, { addrs[1], n[1] } };
+    log_line(CV_WARN, NULL, "Using the last known addresses of the edge, from %s", d->conf->address_cache);
+    d->ever = true;
+    d->found(d->arg, regions);
+}
+
+/* The first failure is an error, for nothing works yet; later there are addresses to go on with. */
 static void round_failed(struct discovery *d, const char *why)
 {
-    log_line(CV_ERROR, CV_FIELDS(CV_S("error", cv_str_of(why))),
-             "edge discovery: error looking up Cloudflare edge IPs, trying again in %lld s",
-             (long long)d->retry_ms / 1000);
+    log_line(d->ever ? CV_WARN : CV_ERROR,
+             CV_FIELDS(CV_S("error", cv_str_of(why)), CV_I("retrySeconds", d->retry_ms / 1000)),
+             "edge discovery: error looking up Cloudflare edge IPs: the DNS query failed");
+    offer_cache(d);
     next_round(d, d->retry_ms);
     d->retry_ms = d->retry_ms * 2 < RETRY_MAX_MS ? d->retry_ms * 2 : RETRY_MAX_MS;
 }
@@ -66,6 +90,9 @@ static void round_succeeded(struct discovery *d, const struct sup_region regions
     d->retry_ms = RETRY_FIRST_MS;
     if (d->conf->edge_refresh.ms > 0)
         next_round(d, d->conf->edge_refresh.ms);
+    if (uses_cache(d))
+        address_cache_write(d->conf->address_cache, regions);
+    d->ever = true;
     d->found(d->arg, regions);
 }
 
@@ -120,6 +147,51 @@ static void begin_list(struct discovery *d)
     }
 }
 
+/* ---- DNS: the first two targets are the regions ------------------------------------------------------------ */
+
+static void end_of_targets(struct discovery *d)
+{
+    struct sup_region regions[EDGE_REGIONS] = { { NULL, 0 } };
+    size_t found = 0;
+    for (size_t i = 0; i < d->n; i++) {
+        regions[i] = (struct sup_region){ d->lookups[i].addrs, d->lookups[i].n };
+        found += d->lookups[i].n;
+    }
+    if (found)
+        round_succeeded(d, regions);
+    else
+        round_failed(d, "the names of the regions have no addresses");
+}
+
+static void on_target(void *arg, enum cv_error e, const struct sockaddr_storage *addrs, size_t n)
+{
+    struct lookup *l = arg;
+    l->pending = NULL;
+    l->n = e ? 0 : n < CACHE_ADDRS_MAX ? n : CACHE_ADDRS_MAX;
+    if (l->n)
+        memcpy(l->addrs, addrs, l->n * sizeof(*addrs));
+    else
+        log_line(CV_WARN, NULL, "edge discovery: a region has no addresses: %s", cv_error_text(e));
+    if (--l->d->pending == 0)
+        end_of_targets(l->d);
+}
+
+static void on_srv(void *arg, const struct srv_answer *answer, const char *why)
+{
+    struct discovery *d = arg;
+    if (!answer) {
+        round_failed(d, why);
+        return;
+    }
+    d->n = d->pending = answer->n < EDGE_REGIONS ? answer->n : EDGE_REGIONS;
+    d->lookups = cv_xcalloc(d->n, sizeof(*d->lookups));
+    for (size_t i = 0; i < d->n; i++) {
+        const struct srv_target *t = &answer->targets[i];
+        d->lookups[i].d = d;
+        d->lookups[i].pending = cv_resolve(d->self, cv_str_of(t->host), t->port, on_target, &d->lookups[i]);
+    }
+}
+
 /* ---- rounds ------------------------------------------------------------------------------------------------ */
 
 static void drop_round(struct discovery *d)
@@ -127,6 +199,8 @@ static void drop_round(struct discovery *d)
     for (size_t i = 0; i < d->n; i++)
         if (d->lookups[i].pending)
             cv_resolve_cancel(d->lookups[i].pending);
+    srv_query_free(d->srv);
+    d->srv = NULL;
     free(d->lookups);
     d->lookups = NULL;
     d->n = 0;
@@ -136,7 +210,10 @@ static void begin_round(struct cv_timer *timer)
 {
     struct discovery *d = CV_OWNER(timer, struct discovery, timer);
     drop_round(d);
-    begin_list(d);
+    if (d->conf->edge.n)
+        begin_list(d);
+    else
+        d->srv = srv_query_new(d->self, d->srv_name, on_srv, d);
 }
 
 struct discovery *discovery_new(const struct cv_self *main, const struct tunnel_conf *conf, const char *region,
@@ -145,7 +222,7 @@ struct discovery *discovery_new(const struct cv_self *main, const struct tunnel_
     struct discovery *d = cv_xcalloc(1, sizeof(*d));
     d->self = main;
     d->conf = conf;
-    d->region = region;
+    snprintf(d->srv_name, sizeof(d->srv_name), "_%s%sv2-origintunneld._tcp.argotunnel.com", region, *region ? "-" : "");
     d->found = found;
     d->arg = arg;
     d->retry_ms = RETRY_FIRST_MS;

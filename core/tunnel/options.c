@@ -1,4 +1,5 @@
 /* options.c: the options of section [tunnel] and the rules between them. */
+#include "tunnel/discover.h"
 #include "tunnel/tunnel.h"
 
 #include <arpa/inet.h>
@@ -96,6 +97,12 @@ enum cv_error tunnel_check(const void *conf, struct cv_err *err)
     if (given(c->edge_bind_address) && !is_ip(c->edge_bind_address))
         return cv_conf_fail(err, conf, "edge_bind_address", "invalid value for edge-bind-address: %s",
                             c->edge_bind_address);
+    for (size_t i = 0; i < c->edge.n; i++) {
+        struct cv_str host;
+        uint16_t port;
+        if (!discovery_split(c->edge.v[i], &host, &port))
+            return cv_conf_fail(err, conf, "edge", "\"" CV_STR_FMT "\" is not host:port", CV_STR_ARG(c->edge.v[i]));
+    }
     if (given(c->url) && given(c->ingress_file))
         return cv_conf_fail(err, conf, "ingress_file", "url and ingress_file exclude each other");
     if (c->rpc_timeout.ms <= 0)

@@ -254,6 +254,7 @@ void supervisor_report(struct supervisor *s, int64_t now, const struct conn_repo
     bool attempt = link->state == LINK_DIALLING || link->state == LINK_UP;
     switch (r->what) {
     case CONN_UP:
+        link->local = r->local;
         if (link->state == LINK_DIALLING)
             attempt_link_up(s, link, now);
         break;
@@ -296,24 +297,48 @@ void supervisor_addresses(struct supervisor *s, int64_t now, const struct sup_re
     settle(s, now);
 }
 
-void supervisor_network_changed(struct supervisor *s, int64_t now, const char *why)
+/* Connects every index anew, or at once if it waits; those whose connection is fine stay. */
+static void reconnect(struct supervisor *s, int64_t now, bool (*fine)(const struct supervisor *, const struct link *))
 {
     int64_t due = now;
-    if (s->draining)
-        return;
-    s->ops->log(s->arg, CV_INFO, NULL, why);
-    for (unsigned i = 0; i < s->n; i++) {
+    for (unsigned i = 0; i < s->n && !s->draining; i++) {
         struct slot *slot = &s->slots[i];
-        if (!slot->started || slot->trying)
+        if (!slot->started || slot->trying || (slot->live && fine(s, slot->live)))
             continue;
-        if (slot->live)
-            replace(s, slot, due, SUP_NETWORK);
+        if (slot->live) {
+            log_link(s, slot->live, CV_INFO, NULL, "The network has changed, replacing the connection");
+            s->ops->replaced(s->arg, SUP_NETWORK);
+        }
         slot->retries = 0;
         slot->due = due;
         due += s->conf.spacing;
     }
     s->quic_failed = false;
     settle(s, now);
+}
+
+static bool same_path(const struct supervisor *s, const struct link *link)
+{
+    struct sockaddr_storage source;
+    return link->local.ss_family == AF_UNSPEC || !s->ops->source(s->arg, &link->addr->addr, &source) ||
+           address_same_ip(&source, &link->local);
+}
+
+static bool none_is_fine(const struct supervisor *s, const struct link *link)
+{
+    (void)s;
+    (void)link;
+    return false;
+}
+
+void supervisor_network_changed(struct supervisor *s, int64_t now)
+{
+    reconnect(s, now, same_path);
+}
+
+void supervisor_resumed(struct supervisor *s, int64_t now)
+{
+    reconnect(s, now, none_is_fine);
 }
 
 static void restart(struct supervisor *s, struct slot *slot, int64_t now)
@@ -425,6 +450,11 @@ unsigned supervisor_running(const struct supervisor *s)
 bool supervisor_draining(const struct supervisor *s)
 {
     return s->draining;
+}
+
+bool supervisor_trial(const struct supervisor *s)
+{
+    return s->trial;
 }
 
 bool supervisor_idle(const struct supervisor *s)

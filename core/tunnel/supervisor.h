@@ -47,6 +47,8 @@ struct sup_ops {
     void (*end)(void *arg, int status);                      /* once, when nothing is left to wait for */
     void (*log)(void *arg, enum cv_level, const struct cv_fields *, const char *text);
     uint32_t (*random)(void *arg, uint32_t below);
+    /* which of our addresses leads to this one now; false: none does */
+    bool (*source)(void *arg, const struct sockaddr_storage *to, struct sockaddr_storage *source);
 };
 
 struct supervisor;
@@ -64,14 +66,17 @@ void supervisor_tick(struct supervisor *, int64_t now);
 /* why: what the log line says, "terminated". */
 void supervisor_shutdown(struct supervisor *, int64_t now, const char *why);
 void supervisor_drain(struct supervisor *, int64_t now); /* no end() */
-/* Routes, addresses or the time changed under us: what is connected may be dead, what waits may work now. */
-void supervisor_network_changed(struct supervisor *, int64_t now, const char *why);
+/* Routes or addresses changed: what is connected from an address that leads there no more is dead, what waits may work
+ * now. After a sleep everything may be dead. */
+void supervisor_network_changed(struct supervisor *, int64_t now);
+void supervisor_resumed(struct supervisor *, int64_t now);
 /* From now on dials use a new token. */
 void supervisor_token_changed(struct supervisor *, int64_t now);
 
 unsigned supervisor_ready(const struct supervisor *);   /* registered and not leaving */
 unsigned supervisor_running(const struct supervisor *); /* indexes that are connected or being connected */
 bool supervisor_draining(const struct supervisor *);
+bool supervisor_trial(const struct supervisor *); /* a new token has not proved itself yet */
 bool supervisor_idle(const struct supervisor *); /* draining, and nothing is left */
 
 #endif

@@ -33,7 +33,8 @@ struct link { /* one connection */
     enum link_state state;
     struct edge_addr *addr; /* one user of it */
     char ip[INET6_ADDRSTRLEN];
-    int64_t deadline; /* of its state */
+    struct sockaddr_storage local; /* our end   */
+    int64_t deadline;              /* of its state */
     int64_t since;    /* registered   */
     unsigned token;   /* which one it was dialled with */
     bool stalled;

@@ -10,10 +10,12 @@
 
 #include "tunnel/conn.h"
 #include "tunnel/discover.h"
+#include "tunnel/network.h"
 #include "tunnel/orchestrator.h"
 #include "tunnel/registrar.h"
 #include "tunnel/supervisor.h"
 #include "tunnel/tls.h"
+#include "tunnel/token_file.h"
 
 static struct {
     struct tunnel_setup setup;
@@ -26,6 +28,9 @@ static struct {
     const struct cv_instance *edges[SUP_PROTOCOLS]; /* NULL: not loaded or not wanted */
     struct supervisor *supervisor;
     struct discovery *discovery;
+    struct token_watch *token_watch;
+    struct network_watch *network_watch;
+    char locations[64][CONN_LOCATION]; /* of each index, for the metrics */
     struct cv_timer timer;
 } tunnel;
 
@@ -78,6 +83,8 @@ static void log_attempt(const struct sup_dial *dial)
               ip, sizeof(ip));
     log_line(CV_INFO, CV_FIELDS(CV_I("connIndex", dial->index), CV_I("event", 0), CV_S("ip", cv_str_of(ip))),
              "Tunnel connection curve preferences: %s", tls_groups_text());
+    if (dial->protocol == SUP_HTTP2)
+        log_line(CV_DEBUG, CV_FIELDS(CV_I("connIndex", dial->index)), "Connecting via http2");
 }
 
 static void act_dial(void *arg, const struct sup_dial *dial)
@@ -170,7 +177,7 @@ static void act_announce(void *arg)
 static void act_replaced(void *arg, enum sup_replaced why)
 {
     (void)arg;
-    (void)why;
+    cv_add(METRIC(M_CULVERT_REPLACED, cv_str_of(sup_replaced_names[why])), 1);
 }
 
 static void act_keep_old_token(void *arg)
@@ -181,6 +188,16 @@ static void act_keep_old_token(void *arg)
     credentials_unref(tunnel.credentials);
     tunnel.credentials = tunnel.old_credentials;
     tunnel.old_credentials = NULL;
+}
+
+static void stop_watching(void)
+{
+    discovery_free(tunnel.discovery);
+    token_watch_free(tunnel.token_watch);
+    network_watch_free(tunnel.network_watch);
+    tunnel.discovery = NULL;
+    tunnel.token_watch = NULL;
+    tunnel.network_watch = NULL;
 }
 
 static int end_status;
@@ -195,8 +212,7 @@ static void act_end(void *arg, int status)
 {
     (void)arg;
     end_status = status;
-    discovery_free(tunnel.discovery);
-    tunnel.discovery = NULL;
+    stop_watching();
     conns_when_empty(on_emptied);
 }
 
@@ -214,6 +230,15 @@ static uint32_t act_random(void *arg, uint32_t below)
     return (uint32_t)((uint64_t)n * below >> 32);
 }
 
+static bool act_source(void *arg, const struct sockaddr_storage *to, struct sockaddr_storage *source)
+{
+    (void)arg;
+    if (tunnel.bind.ss_family == AF_UNSPEC)
+        return network_source(to, source);
+    *source = tunnel.bind;
+    return true;
+}
+
 static const struct sup_ops actions = {
     .dial = act_dial,
     .unregister = act_unregister,
@@ -226,6 +251,7 @@ static const struct sup_ops actions = {
     .end = act_end,
     .log = act_log,
     .random = act_random,
+    .source = act_source,
 };
 
 /* ---- its events ---------------------------------------------------------------------------------------- */
@@ -235,10 +261,28 @@ static void count_connections(void)
     cv_gauge_set(metric(M_HA_CONNECTIONS, NULL), supervisor_running(tunnel.supervisor));
 }
 
+static void set_location(unsigned index, const char *location, int64_t value)
+{
+    char id[8];
+    snprintf(id, sizeof(id), "%u", index);
+    cv_gauge_set(METRIC(M_SERVER_LOCATIONS, cv_str_of(id), cv_str_of(location)), value);
+}
+
+static void note_location(const struct conn_report *report)
+{
+    char *known = tunnel.locations[report->index];
+    if (*known && strcmp(known, report->location) != 0)
+        set_location(report->index, known, 0);
+    memcpy(known, report->location, CONN_LOCATION);
+    set_location(report->index, known, 1);
+}
+
 static void on_report(const struct conn_report *report)
 {
     if (!tunnel.supervisor)
         return;
+    if (report->what == CONN_REGISTERED)
+        note_location(report);
     supervisor_report(tunnel.supervisor, clock_ms(), report);
     count_connections();
 }
@@ -257,6 +301,15 @@ static void on_discovered(void *arg, const struct sup_region regions[EDGE_REGION
     count_connections();
 }
 
+static void on_network(void *arg, enum network_news news)
+{
+    (void)arg;
+    if (news == NETWORK_RESUMED)
+        supervisor_resumed(tunnel.supervisor, clock_ms());
+    else
+        supervisor_network_changed(tunnel.supervisor, clock_ms());
+}
+
 /* ---- prepare ------------------------------------------------------------------------------------------- */
 
 static bool given(const char *text)
@@ -269,11 +322,24 @@ static enum cv_error token_invalid(struct cv_err *err)
     return cv_fail(err, CV_E_DENIED, "Provided Tunnel token is not valid.\nSee 'cloudflared tunnel run --help'.");
 }
 
+static bool token_is_in_file(void)
+{
+    return conf()->token.n == 0;
+}
+
 static enum cv_error load_token(struct token *token, struct cv_err *err)
 {
-    if (conf()->token.n)
-        return token_parse(conf()->token, token, NULL) ? token_invalid(err) : CV_OK;
-    return cv_fail(err, CV_E_CONF, "no token");
+    enum cv_error e = token_is_in_file() ? token_file_read(conf()->token_file, token, err)
+                                         : token_parse(conf()->token, token, err);
+    if (e == CV_E_IO)
+        return CV_E_DENIED;
+    return e ? token_invalid(err) : CV_OK;
+}
+
+static struct credentials *new_credentials(struct token *token_take, unsigned generation)
+{
+    struct credentials_source from = { tunnel.client_id, &conf()->features, conf()->post_quantum, tunnel.local_json };
+    return credentials_new(token_take, generation, &from);
 }
 
 static enum cv_error make_credentials(struct cv_err *err)
@@ -282,9 +348,30 @@ static enum cv_error make_credentials(struct cv_err *err)
     enum cv_error e = load_token(&token, err);
     if (e)
         return e;
-    struct credentials_source from = { tunnel.client_id, &conf()->features, conf()->post_quantum, tunnel.local_json };
-    tunnel.credentials = credentials_new(&token, 0, &from);
+    tunnel.credentials = new_credentials(&token, 0);
+    if (given(conf()->region) && *tunnel.credentials->token.endpoint)
+        return cv_fail(err, CV_E_CONF, "region provided with a token that has an endpoint");
     return CV_OK;
+}
+
+/* What has proved itself is kept until the new one has; where several come in between, they never count. */
+static void on_token(void *arg, struct token *take)
+{
+    (void)arg;
+    if (token_same(take, &tunnel.credentials->token)) {
+        token_free(take);
+        return;
+    }
+    log_line(CV_INFO, NULL, "The token file has changed, registering the connections with the new token");
+    struct credentials *before = tunnel.credentials;
+    tunnel.credentials = new_credentials(take, before->generation + 1);
+    if (supervisor_trial(tunnel.supervisor)) {
+        credentials_unref(before);
+    } else {
+        credentials_unref(tunnel.old_credentials);
+        tunnel.old_credentials = before;
+    }
+    supervisor_token_changed(tunnel.supervisor, clock_ms());
 }
 
 static enum cv_error load_rules(struct cv_err *err)
@@ -408,7 +495,12 @@ enum cv_error tunnel_start(struct cv_err *err)
         return CV_OK;
     log_identity();
     start_supervisor();
-    tunnel.discovery = discovery_new(tunnel.self, conf(), "", on_discovered, NULL);
+    const char *endpoint = tunnel.credentials->token.endpoint;
+    const char *region = *endpoint ? endpoint : conf()->region ? conf()->region : "";
+    tunnel.discovery = discovery_new(tunnel.self, conf(), region, on_discovered, NULL);
+    tunnel.network_watch = network_watch_new(tunnel.self, on_network, NULL);
+    if (token_is_in_file())
+        tunnel.token_watch = token_watch_new(tunnel.self, conf()->token_file, on_token, NULL);
     return CV_OK;
 }
 
@@ -437,7 +529,7 @@ bool tunnel_idle(void)
 
 void tunnel_free(void)
 {
-    discovery_free(tunnel.discovery);
+    stop_watching();
     supervisor_free(tunnel.supervisor);
     cv_timer_clear(&tunnel.timer);
     credentials_unref(tunnel.credentials);

@@ -109,7 +109,7 @@ endif
 Q   := $(if $(V),,@)
 say  = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
 
-.PHONY: all deps test check demo bench fuzz lint format cover install clean help
+.PHONY: all deps test check demo bench docs fuzz lint format cover install clean help
 all: $(PROGRAM:%=$(B)/%) $(MODULES:%=$(B)/modules/%.so)  ## the program and its modules, in build/
 
 # A module shows its one symbol. The program shows what core/culvert.syms lists: the linker sees to that.
@@ -173,6 +173,10 @@ demo: all $(SIM) $(TOOLS)  ## a tunnel on this machine: edge, culvert and router
 bench: all $(SIM) $(TOOLS)  ## load, memory and latency
 	$(Q)tools/deps --tool h2load:nghttp2-client
 	$(Q)CULVERT_BUILD=$(B) tests/bench/run
+
+docs: all  ## conf/culvert.full.ini and docs/options.md anew, from the tables of options
+	$(Q)$(B)/culvert --options ini >conf/culvert.full.ini
+	$(Q)$(B)/culvert --options markdown >docs/options.md
 
 cover:  ## the tests once more, and which lines they reach
 	$(Q)$(MAKE) SAN=coverage test

@@ -183,7 +183,12 @@ void command_free(struct command *);
 char *flag_settings(const char *const *given);
 char *environment_settings(void);
 
-enum { FLAG_TUNNEL = 1, FLAG_RUN = 2, FLAG_OWN = 4 }; /* where a flag may stand; our own stand anywhere */
+enum {                                          /* where a flag may stand */
+       FLAG_TUNNEL = 1,                         /* before the word run                               */
+       FLAG_RUN = 2,                            /* behind it                                         */
+       FLAG_OWN = 4,                            /* anywhere: ours                                    */
+       FLAG_ORIGIN = FLAG_TUNNEL | FLAG_RUN | 8 /* either; says how the one service of --url is used */
+};
 enum flag_type { FLAG_BOOL, FLAG_INT, FLAG_MS, FLAG_STR, FLAG_LIST };
 enum flag_effect {
     FLAG_SETS,   /* sets section.key                                     */

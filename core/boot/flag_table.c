@@ -3,10 +3,9 @@
 
 #include <string.h>
 
-#define T FLAG_TUNNEL
-#define R FLAG_RUN
-/* For --url and its like: what a cloudflared flag says of the one local rule. */
-#define LOCAL .where = T | R, .effect = FLAG_WARNS, .hidden = true
+#define T     FLAG_TUNNEL
+#define R     FLAG_RUN
+#define LOCAL .where = FLAG_ORIGIN, .effect = FLAG_WARNS, .hidden = true
 
 const struct flag flag_table[] = {
     { "token", .where = R, .type = FLAG_STR, .env = "TUNNEL_TOKEN", .secret = true, .section = "tunnel",

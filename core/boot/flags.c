@@ -110,7 +110,8 @@ static void say(struct command *c, const struct flag *f, const char *text, const
 static void take(struct command *c, const struct flag *f, const char *text, const char *where)
 {
     if (f->effect == FLAG_WARNS)
-        problem(&c->warnings, "%s has no effect in culvert", where);
+        problem(&c->warnings, "%s has no effect in culvert%s", where,
+                f->where == FLAG_ORIGIN ? "; the rule's originRequest is the place for it" : "");
     if (f->effect != FLAG_SETS || !*text)
         return;
     if (strcmp(f->name, "token") == 0)

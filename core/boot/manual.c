@@ -11,6 +11,14 @@ struct manual {
     int status;
 };
 
+static bool is_default(const char *name)
+{
+    for (size_t i = 0; i < n_default_modules; i++)
+        if (strcmp(default_modules[i], name) == 0)
+            return true;
+    return false;
+}
+
 /* ---- as an ini: what is commented out is the default
  * ---------------------------------------------------------- */
 
@@ -44,9 +52,7 @@ static void ini_option(FILE *out, const struct cv_option *o)
 
 static void ini_section(FILE *out, const struct core_section *s, const struct cv_module *m)
 {
-    bool on = !m;
-    for (size_t i = 0; i < n_default_modules; i++)
-        on |= strcmp(default_modules[i], s->name) == 0;
+    bool on = !m || is_default(s->name);
     fputs("; ----------------------------------------------------------------------\n", out);
     comment(out, s->summary);
     fprintf(out, "%s[%s]\n\n", on ? "" : ";", s->name);
@@ -102,7 +108,8 @@ static void markdown_flags(FILE *out)
                 f->where == FLAG_TUNNEL ? "tunnel"
                 : f->where == FLAG_RUN  ? "run"
                                         : "either");
-        cell(out, f->env ? f->env : "");
+        for (const char *e = f->env; e && *e; e += strcspn(e, "|"), e += *e == '|')
+            fprintf(out, "%s`%.*s`", e == f->env ? "" : " or ", (int)strcspn(e, "|"), e);
         if (f->effect == FLAG_SETS)
             fprintf(out, " | `[%s] %s` |\n", f->section, f->key);
         else
@@ -113,9 +120,8 @@ static void markdown_flags(FILE *out)
 /* ---- all sections
  * ----------------------------------------------------------------------------------------------- */
 
-static void each_module(void *arg, const char *name)
+static void print_module(struct manual *manual, const char *name)
 {
-    struct manual *manual = arg;
     const struct cv_module *m;
     struct cv_err err;
     if (loader_find(&manual->loader, name, &m, &err) != CV_OK) {
@@ -125,6 +131,12 @@ static void each_module(void *arg, const char *name)
     }
     struct core_section s = { m->name, m->summary ? m->summary : "", m->options, m->conf_size, NULL };
     manual->section(manual->out, &s, m);
+}
+
+static void print_other_module(void *arg, const char *name)
+{
+    if (!is_default(name))
+        print_module(arg, name);
 }
 
 /* The folders of modules are the only option that matters here. */
@@ -158,7 +170,9 @@ static int print_manual(struct manual *manual, const struct command *command, co
     fputs(head, manual->out);
     for (size_t i = 0; manual->section && *head && i < CORE_SECTIONS; i++)
         manual->section(manual->out, &core_sections[i], NULL);
-    loader_each(&manual->loader, each_module, manual);
+    for (size_t i = 0; i < n_default_modules; i++)
+        print_module(manual, default_modules[i]);
+    loader_each(&manual->loader, print_other_module, manual);
     loader_free(&manual->loader);
     return manual->status;
 }

@@ -14,7 +14,7 @@ static const char token[] = "eyJhIjoiaHVzaCJ9";
 struct run {
     pid_t pid;
     int fd;
-    char text[65536]; /* stdout and stderr together */
+    char text[1 << 17]; /* stdout and stderr together */
     size_t n;
 };
 
@@ -129,6 +129,41 @@ static void a_bad_token_is_answered_by_two_lines_and_no_others(void)
     CHECK_TEXT(r.text, "Provided Tunnel token is not valid.\nSee 'cloudflared tunnel run --help'.\n");
 }
 
+static void what_is_generated_is_up_to_date(void)
+{
+    static const struct {
+        const char *line, *file;
+    } cases[] = { { "--options ini", "conf/culvert.full.ini" }, { "--options markdown", "docs/options.md" } };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        static struct run r;
+        static char content[sizeof(r.text)];
+        memset(content, 0, sizeof(content));
+        FILE *f = fopen(cases[i].file, "r");
+        CU_ASSERT_PTR_NOT_NULL_FATAL(f);
+        CU_ASSERT_TRUE(fread(content, 1, sizeof(content) - 1, f) > 0);
+        fclose(f);
+        start(&r, cases[i].line, NULL);
+        CU_ASSERT_EQUAL(end_of(&r), 0);
+        CU_ASSERT_STRING_EQUAL(r.text, content);
+        if (strcmp(r.text, content) != 0)
+            fprintf(stderr, "  %s does not say what the options say now: make docs\n", cases[i].file);
+    }
+}
+
+static void the_inis_that_come_along_are_good(void)
+{
+    static const char *const files[] = { "conf/culvert.ini", "conf/culvert.full.ini" };
+    for (size_t i = 0; i < 2; i++) {
+        static struct run r;
+        char line[64], good[64];
+        snprintf(line, sizeof(line), "--check %s", files[i]);
+        snprintf(good, sizeof(good), "%s: good\n", files[i]);
+        start(&r, line, NULL);
+        CU_ASSERT_EQUAL(end_of(&r), 0);
+        CHECK_TEXT(r.text, good);
+    }
+}
+
 /* A port that was free a moment ago. */
 static unsigned free_port(void)
 {
@@ -194,5 +229,5 @@ static void signals_reload_change_the_level_and_end(void)
 }
 
 SUITE(lifecycle, TEST(what_cannot_run_says_why_and_ends_as_cloudflared_does),
-      TEST(a_bad_token_is_answered_by_two_lines_and_no_others),
-      TEST(signals_reload_change_the_level_and_end));
+      TEST(a_bad_token_is_answered_by_two_lines_and_no_others), TEST(what_is_generated_is_up_to_date),
+      TEST(the_inis_that_come_along_are_good), TEST(signals_reload_change_the_level_and_end));

@@ -1,5 +1,6 @@
 /* tls.c: how an origin's certificate is checked: one OpenSSL context for each combination of settings. */
 #include "origin.h"
+#include "culvert/wire.h"
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -17,7 +18,7 @@ struct origin_tls {
 
 static void add_roots(const struct origin_worker *w, SSL_CTX *ctx, const struct cv_rule *rule)
 {
-    SSL_CTX_set_default_verify_paths(ctx);
+    cv_trust_defaults(ctx);
     BIO *bio = BIO_new_mem_buf(rule->ca_pem.p ? rule->ca_pem.p : "", (int)rule->ca_pem.n);
     CV_ASSERT(bio);
     size_t n = 0;
@@ -47,8 +48,6 @@ static SSL_CTX *new_context(const struct origin_worker *w, const struct cv_rule 
         return ctx;
     }
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
-    X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx),
-                                X509_V_FLAG_PARTIAL_CHAIN); /* any trusted one is a root */
     add_roots(w, ctx, rule);
     return ctx;
 }

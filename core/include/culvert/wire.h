@@ -1,4 +1,4 @@
-/* culvert/wire.h: what edge modules alone need of the core, beside culvert.h. */
+/* culvert/wire.h: what edge and origin modules alone need of the core, beside culvert.h. */
 #ifndef CV_WIRE_H
 #define CV_WIRE_H
 #include "culvert/culvert.h"
@@ -13,6 +13,10 @@ enum cv_tls_min { CV_TLS12, CV_TLS13 };
 SSL *cv_edge_ssl(const struct cv_self *, const char *server_name, const char *alpn, enum cv_tls_min);
 /* Why the handshake on `ssl` failed, in words an operator can act on: certificate, name, alert. Clears OpenSSL's queue. */
 struct cv_err cv_edge_ssl_error(SSL *);
+
+/* Trusts the system's roots and Cloudflare's three, which sign origins' certificates too (docs/protocol.md §18.2). Any
+ * thread; it reads the system's certificate directory. */
+void cv_trust_defaults(SSL_CTX *);
 
 /* Header names as Go's HTTP library writes them (content-type → Content-Type): what origins and the edge are used to.
  * Writes s.n bytes to out. Names that are not tokens are copied unchanged. */

@@ -178,7 +178,7 @@ void stream_finish(struct stream *s)
 
 void stream_credit(struct stream *s, size_t n)
 {
-    if (n > 0)
+    if (n > 0 && !s->conn->stalled)
         s->conn->transport->credit(s, n);
 }
 

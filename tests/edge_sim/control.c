@@ -14,6 +14,7 @@ struct ask { /* one request */
     struct cv_buf body;
     bool too_large;
     struct push_round *push; /* POST /config: the answers are awaited */
+    struct udp_call *udp;    /* POST /udp: likewise                   */
     struct event timer;      /* GET /wait                             */
     bool waiting;
     int registered; /* -1: not asked */
@@ -31,6 +32,8 @@ static void ask_free(struct ask *a)
     }
     if (a->push)
         push_forget(a->push);
+    if (a->udp)
+        udp_forget(a->udp);
     h1_set_owner(a->h1, NULL);
     cv_buf_free(&a->body);
     free(a);
@@ -219,6 +222,40 @@ static void do_fault(struct ask *a)
     done_for(a, each_conn(a, fault));
 }
 
+static void do_mute(struct ask *a)
+{
+    struct cv_str what = param(a, "what");
+    bool mute = !cv_str_eq(param(a, "on"), CV_STR("0")), udp = cv_str_eq(what, CV_STR("udp"));
+    if (!udp && !cv_str_eq(what, CV_STR("tcp"))) {
+        fail(a, 400, "want ?what=udp or ?what=tcp");
+        return;
+    }
+    *(udp ? &opt.mute_udp : &opt.mute_tcp) = mute;
+    listen_mute();
+    done(a);
+}
+
+static void udp_done(void *arg, struct cv_str json)
+{
+    struct ask *a = arg;
+    a->udp = NULL;
+    answer(a, 200, json);
+}
+
+static void do_udp(struct ask *a)
+{
+    struct cv_buf session = { 0 };
+    uint64_t index, port;
+    bool good = param_u64(a, "index", UINT8_MAX, 0, &index) && param_u64(a, "port", UINT16_MAX, 0, &port) &&
+                unhex(param(a, "session"), &session) && session.n == 16;
+    struct conn *conn = conn_by_index((unsigned)index);
+    if (good && conn)
+        a->udp = udp_call(conn, session.p, param(a, "ip"), (uint16_t)port, udp_done, a);
+    cv_buf_free(&session);
+    if (!a->udp)
+        fail(a, 400, "want ?index=N&session=UUID&ip=A.B.C.D&port=N of a connection over QUIC");
+}
+
 static void do_quit(struct ask *a)
 {
     done(a);
@@ -290,7 +327,8 @@ static const struct {
     { "GET", "/wait", do_wait },      { "POST", "/config", do_config },
     { "POST", "/script", do_script }, { "POST", "/drop", do_drop },
     { "POST", "/raw", do_raw },       { "POST", "/stop-reading", do_stop_reading },
-    { "POST", "/fault", do_fault },   { "POST", "/quit", do_quit },
+    { "POST", "/fault", do_fault },   { "POST", "/mute", do_mute },
+    { "POST", "/udp", do_udp },       { "POST", "/quit", do_quit },
 };
 
 static void dispatch(struct ask *a)

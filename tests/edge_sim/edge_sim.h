@@ -16,18 +16,19 @@
 #include <openssl/ssl.h>
 #include <sys/queue.h>
 
-/* ---- options and the loop: main.c ------------------------------------------------------------------- */
+/* ---- options: options.c, and the loop: main.c ------------------------------------------------------------------- */
 
 struct options {
     const char *listen[16];
     size_t nlisten;
     const char *front, *control;
     const char *ca_out, *ports_file, *token_out, *log_file, *config;
-    const char *cert_name, *cert_fault, *location;
+    const char *cert_name, *cert_fault, *location, *ca_key;
     int config_version;
     bool h2, quic;
-    bool keep_refused;      /* leave the TCP connection open after a refused registration  */
-    bool keep_unregistered; /* leave the connection open after unregisterConnection        */
+    bool mute_tcp, mute_udp; /* nobody answers there; live */
+    bool keep_refused;       /* leave the TCP connection open after a refused registration  */
+    bool keep_unregistered;  /* leave the connection open after unregisterConnection        */
     uint32_t stream_window, conn_window, max_frame, padding;
     int64_t idle_timeout_ms;
     unsigned max_visitors;
@@ -38,6 +39,9 @@ struct options {
     } net; /* of QUIC packets, both ways */
 };
 extern struct options opt;
+void options_read(int argc, char **argv); /* ends the process if they make no sense */
+_Noreturn void options_usage(const char *option, const char *value);
+struct cv_buf options_slurp(const char *path); /* a whole file, or the process ends */
 extern struct event_base *loop;
 int64_t now_ms(void); /* monotonic */
 void quit(void);      /* ends the loop at the end of this turn */
@@ -93,7 +97,7 @@ void fields_free(struct fields *);
 /* Adds the pairs of a cf-cloudflared-response-headers value; false if it is malformed (docs/protocol.md
  * §11.7). */
 bool fields_unserialize(struct fields *, struct cv_str text);
-bool unhex(struct cv_str text, struct cv_buf *out); /* white space is skipped */
+bool unhex(struct cv_str text, struct cv_buf *out); /* white space and dashes are skipped */
 void hex(const uint8_t *, size_t n, struct cv_buf *out);
 
 /* ---- what was seen: log.c ---------------------------------------------------------------------------- */
@@ -189,6 +193,7 @@ struct conn {
     unsigned id;
     char peer[64];
     bool called, registered, refused, unregistered, control_ended, draining;
+    bool stalled;            /* acknowledges, but no stream moves any more */
     bool pushed;             /* the configuration kept was sent on it, or a successor's connection has it */
     struct registration reg; /* valid once `called` */
     struct control *control; /* the RPC server on the control stream */
@@ -228,6 +233,16 @@ void push_forget(struct push_round *); /* done will not be called */
 void push_registered(struct conn *);
 void push_free(void);
 
+/* ---- private-network UDP, version 2: udp.c ----------------------------------------------------------- */
+
+/* Calls registerUdpSession (port > 0) or unregisterUdpSession on a stream of its own. done gets `{"err":…}` once. NULL:
+ * the connection cannot do that, or ip is none. */
+struct udp_call;
+typedef void udp_done_fn(void *arg, struct cv_str json);
+struct udp_call *udp_call(struct conn *, const uint8_t session[static 16], struct cv_str ip, uint16_t port,
+                          udp_done_fn *, void *arg);
+void udp_forget(struct udp_call *); /* done will not be called */
+
 /* ---- script: script.c -------------------------------------------------------------------------------- */
 
 enum answer_what {
@@ -236,7 +251,7 @@ enum answer_what {
     ANSWER_EXCEPTION,  /* of the RPC      */
     ANSWER_SILENCE,    /* registerConnection is never answered                                */
     ANSWER_NO_CONTROL, /* h2: the control stream is never opened                              */
-    ANSWER_NO_PREFACE, /* h2: TLS, then not a byte                                            */
+    ANSWER_NO_PREFACE, /* TLS, then not a byte                                                */
     ANSWER_CLOSE,      /* h2: TCP is closed at once; QUIC: packets of the attempt are ignored */
     ANSWER_NO_TLS,     /* h2: TCP is accepted, the handshake never answered; QUIC: as close   */
     ANSWER_VERSION,    /* QUIC: version negotiation                                           */
@@ -298,6 +313,7 @@ struct cv_str state_json(struct cv_buf *); /* state.c: all connectors and connec
 
 bool listen_start(SSL_CTX *h2, SSL_CTX *quic,
                   void (*print)(const char *kind, const char *addr)); /* listen.c */
+void listen_mute(void);                                               /* opt.mute_tcp has changed */
 void listen_stop(void);
 /* quic.c; owns fd, bound to the address. */
 void quic_listen(int fd, const struct sockaddr_storage *local, socklen_t n, SSL_CTX *);

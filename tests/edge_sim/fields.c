@@ -119,7 +119,7 @@ bool unhex(struct cv_str text, struct cv_buf *out)
 {
     int high = -1;
     for (size_t i = 0; i < text.n; i++) {
-        if (strchr(" \t\r\n", text.p[i]))
+        if (strchr(" \t\r\n-", text.p[i]))
             continue;
         int v = nibble(text.p[i]);
         if (v < 0)

@@ -259,6 +259,8 @@ static bool fault(struct conn *conn, struct cv_str what)
         return false;
     if (cv_str_eq(what, CV_STR("ping")))
         nghttp2_submit_ping(h2->session, NGHTTP2_FLAG_NONE, NULL);
+    else if (cv_str_eq(what, CV_STR("stall")))
+        conn->stalled = true;
     else if (cv_str_eq(what, CV_STR("reset-streams")))
         h2_reset_streams(h2);
     else

@@ -15,9 +15,9 @@ static ssize_t read_up(nghttp2_session *session, int32_t id, uint8_t *buf, size_
 {
     struct h2_stream *s = source->ptr;
     (void)session, (void)id, (void)user;
-    size_t got = queue_copy(&s->s.up, buf, n);
+    size_t got = s->s.conn->stalled ? 0 : queue_copy(&s->s.up, buf, n);
     queue_take(&s->s.up, got);
-    if (s->s.up.n == 0 && s->s.up_ended)
+    if (s->s.up.n == 0 && s->s.up_ended && !s->s.conn->stalled)
         *flags |= NGHTTP2_DATA_FLAG_EOF;
     else if (got == 0) {
         s->sleeping = true;
@@ -206,6 +206,8 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
 {
     struct h2_stream *s = nghttp2_session_get_stream_user_data(session, id);
     (void)flags, (void)user;
+    if (s && s->s.conn->stalled)
+        return 0;
     nghttp2_session_consume_connection(session, n);
     if (s && s->s.ops && s->s.ops->data)
         s->s.ops->data(&s->s, p, n);

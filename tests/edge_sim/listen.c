@@ -74,7 +74,7 @@ static bool listen_on(const char *addr, SSL_CTX *quic, void (*print)(const char 
     struct listener *l = &tcp[ntcp++];
     l->fd = stream;
     event_assign(&l->event, loop, stream, EV_READ | EV_PERSIST, on_acceptable, l);
-    if (opt.h2)
+    if (opt.h2 && !opt.mute_tcp)
         event_add(&l->event, NULL);
     if (opt.quic)
         quic_listen(dgram, &ss, n, quic);
@@ -90,6 +90,15 @@ bool listen_start(SSL_CTX *h2, SSL_CTX *quic, void (*print)(const char *kind, co
         if (!listen_on(opt.listen[i], quic, print))
             return false;
     return true;
+}
+
+void listen_mute(void)
+{
+    for (size_t i = 0; i < ntcp && opt.h2; i++)
+        if (opt.mute_tcp)
+            event_del(&tcp[i].event);
+        else
+            event_add(&tcp[i].event, NULL);
 }
 
 void listen_stop(void)

@@ -91,13 +91,14 @@ static void welcome(struct quic_sock *sock, const struct sockaddr *from, socklen
     if (ngtcp2_accept(&hd, p, n) != 0)
         return;
     const struct refused *r = must_fail(&hd);
-    bool stall = r && r->what == ANSWER_NO_CONTROL;
+    bool stall = r && r->what == ANSWER_NO_CONTROL, silent = r && r->what == ANSWER_NO_PREFACE;
     if (r && r->what == ANSWER_VERSION)
         send_version_negotiation(sock, from, from_n, vc, true);
-    if (r && !stall)
+    if (r && !stall && !silent)
         return;
     struct quic *q = quic_conn_new(sock, from, from_n, &hd);
     q->stall_control = stall;
+    q->silent_once_up = silent;
     LIST_INSERT_HEAD(&links, q, entry);
     quic_conn_read(q, from, from_n, p, n);
 }

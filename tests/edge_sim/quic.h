@@ -38,7 +38,7 @@ struct quic {
     struct event timer, flush;
     const char *ended_how; /* not NULL: it ends at the end of this turn */
     ngtcp2_ccerr error;    /* sent as it ends, unless it ends silently  */
-    bool flush_queued, silent, deaf, quiet_end, goaway, forget, stall_control;
+    bool flush_queued, silent, deaf, quiet_end, goaway, forget, stall_control, silent_once_up;
     uint8_t farewell[QUIC_PACKET]; /* CONNECTION_CLOSE, again for every late packet */
     size_t farewell_n;
 };

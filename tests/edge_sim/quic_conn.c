@@ -10,6 +10,7 @@
 enum { LATE_PACKETS_MS = 1000, DATAGRAM_LOGS_MAX = 2000 };
 
 static const struct transport quic_transport;
+static void close_it(struct conn *conn, enum close_how how);
 
 void quic_reset_token(const ngtcp2_cid *cid, uint8_t token[static NGTCP2_STATELESS_RESET_TOKENLEN])
 {
@@ -243,6 +244,8 @@ static int on_handshake(ngtcp2_conn *ng, void *user)
                         CV_I("max_ack_delay_ms", (int64_t)(p->max_ack_delay / NGTCP2_MILLISECONDS)),
                         CV_I("active_connection_id_limit", (int64_t)p->active_connection_id_limit),
                         CV_I("disable_active_migration", p->disable_active_migration)));
+    if (q->silent_once_up)
+        close_it(q->conn, CLOSE_SILENT);
     return 0;
 }
 
@@ -402,6 +405,8 @@ static bool fault(struct conn *conn, struct cv_str what)
     if (cv_str_eq(what, CV_STR("key-update"))) {
         if (ngtcp2_conn_initiate_key_update(q->ng, quic_now()) != 0)
             return false;
+    } else if (cv_str_eq(what, CV_STR("stall"))) {
+        conn->stalled = true;
     } else if (cv_str_eq(what, CV_STR("stall-control"))) {
         q->stall_control = true;
     } else if (cv_str_eq(what, CV_STR("reset-streams"))) {

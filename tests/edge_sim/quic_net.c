@@ -101,7 +101,7 @@ static void through(struct quic_sock *sock, const struct sockaddr *peer, socklen
                     size_t n, bool in)
 {
     int64_t late = opt.net.delay_ms;
-    if (happens(opt.net.loss))
+    if (opt.mute_udp || happens(opt.net.loss))
         return;
     if (opt.net.jitter_ms > 0)
         late += (int64_t)(random64() % (uint64_t)opt.net.jitter_ms);

@@ -356,6 +356,8 @@ static int on_data(ngtcp2_conn *ng, uint32_t flags, int64_t id, uint64_t offset,
 {
     struct quic_stream *s = stream;
     (void)id, (void)offset, (void)user;
+    if (s && s->s.conn->stalled)
+        return 0;
     ngtcp2_conn_extend_max_offset(ng, n);
     if (!s)
         return 0;

@@ -64,7 +64,7 @@ static void shut(struct quic_stream *s)
 static ngtcp2_ssize write_streams(struct quic *q, ngtcp2_path *path, uint8_t *buf)
 {
     for (;;) {
-        bool blocked = ngtcp2_conn_get_max_data_left(q->ng) == 0; /* by the connection's window: all wait */
+        bool blocked = q->conn->stalled || ngtcp2_conn_get_max_data_left(q->ng) == 0; /* all must wait */
         struct quic_stream *s = blocked ? NULL : TAILQ_FIRST(&q->ready);
         struct iovec iov[8];
         ngtcp2_vec vec[8];

@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
@@ -64,6 +65,37 @@ struct pki *pki_new(const char *common_name)
     add_extension(pki->cert, pki->cert, NID_subject_key_identifier, "hash");
     CV_ASSERT(X509_sign(pki->cert, pki->key, EVP_sha256()));
     return pki;
+}
+
+static bool write_key(const struct pki *pki, const char *path)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
+    if (!f)
+        return false;
+    bool written =
+        PEM_write_PrivateKey(f, pki->key, NULL, NULL, 0, NULL, NULL) && PEM_write_X509(f, pki->cert);
+    return fclose(f) == 0 && written;
+}
+
+struct pki *pki_kept(const char *common_name, const char *path)
+{
+    FILE *f = fopen(path, "re");
+    if (!f) {
+        struct pki *made = pki_new(common_name);
+        if (write_key(made, path))
+            return made;
+        pki_free(made);
+        return NULL;
+    }
+    struct pki *pki = cv_xcalloc(1, sizeof(*pki));
+    pki->key = PEM_read_PrivateKey(f, NULL, NULL, NULL);
+    pki->cert = PEM_read_X509(f, NULL, NULL, NULL);
+    fclose(f);
+    if (pki->key && pki->cert)
+        return pki;
+    pki_free(pki);
+    return NULL;
 }
 
 void pki_free(struct pki *pki)

@@ -10,6 +10,9 @@ struct pki;
 /* A self-signed P-256 authority, valid from one hour ago for a day. Never NULL: without randomness or memory
  * the process ends. */
 struct pki *pki_new(const char *common_name);
+/* The authority kept in the PEM file, or a new one written there if the file does not exist. NULL: the file
+ * is neither an authority nor can it be made. */
+struct pki *pki_kept(const char *common_name, const char *path);
 void pki_free(struct pki *);
 
 /* The authority's certificate as PEM, for --cacert. False: errno says why. */

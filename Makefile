@@ -179,7 +179,7 @@ docs: all  ## conf/culvert.full.ini and docs/options.md anew, from the tables of
 	$(Q)$(B)/culvert --options markdown >docs/options.md
 
 cover:  ## the tests once more, and which lines they reach
-	$(Q)$(MAKE) SAN=coverage test
+	-$(Q)$(MAKE) SAN=coverage test
 	$(Q)tools/cover build/coverage/obj
 
 # Corpora are part of the tests: one replay for each fuzz target.

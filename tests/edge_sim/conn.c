@@ -111,8 +111,11 @@ void conns_close(void)
 
 void conns_free(void)
 {
-    while (!TAILQ_EMPTY(&conns))
-        conn_free(TAILQ_FIRST(&conns));
+    struct conn *conn, *next;
+    for (conn = TAILQ_FIRST(&conns); conn; conn = next) {
+        next = TAILQ_NEXT(conn, entry);
+        conn_free(conn);
+    }
 }
 
 void conn_idle_check(struct conn *conn)

@@ -100,6 +100,7 @@ void queue_take(struct queue *q, size_t n)
     q->n -= n;
     while (n > 0) {
         struct chunk *c = q->first;
+        CV_ASSERT(c);
         size_t have = c->end - c->begin;
         if (n < have) {
             c->begin += n;

@@ -28,19 +28,25 @@ struct origin_conf {
     struct cv_bytes read_budget;
 };
 
-enum origin_metric { ORIGIN_OPENED, ORIGIN_REUSED, ORIGIN_RETRIES, ORIGIN_IDLE, ORIGIN_PLAIN_METRICS, /* with labels: */
-                     ORIGIN_ERRORS = ORIGIN_PLAIN_METRICS };
+enum origin_metric {
+    ORIGIN_OPENED,
+    ORIGIN_REUSED,
+    ORIGIN_RETRIES,
+    ORIGIN_IDLE,
+    ORIGIN_PLAIN_METRICS, /* with labels: */
+    ORIGIN_ERRORS = ORIGIN_PLAIN_METRICS
+};
 
 enum { ORIGIN_SCRATCH = 64 * 1024, ORIGIN_POOL_BUCKETS = 64 };
 
 /* What a worker keeps (cv_self.local). */
 struct origin_worker {
     struct cv_self self;
-    struct cv_buf tags;                                /* header lines that every request gets */
+    struct cv_buf tags; /* header lines that every request gets */
     struct origin_pool *pools[ORIGIN_POOL_BUCKETS];
-    struct origin_tls *tls;                            /* the most recently used first */
-    uint8_t *scratch;                                  /* ORIGIN_SCRATCH bytes, for the length of one call */
-    int64_t idle;                                      /* connections in pools */
+    struct origin_tls *tls; /* the most recently used first */
+    uint8_t *scratch;       /* ORIGIN_SCRATCH bytes, for the length of one call */
+    int64_t idle;           /* connections in pools */
     struct cv_series *series[ORIGIN_PLAIN_METRICS];
 };
 
@@ -64,9 +70,9 @@ struct origin_sender {
     uint64_t left;  /* ORIGIN_LENGTH: body bytes to come; ORIGIN_CHUNKED: of the chunk under way */
     char frame[20]; /* ORIGIN_CHUNKED: the line in front of the chunk's bytes */
     uint8_t frame_n, frame_sent;
-    uint8_t tail;   /* ORIGIN_CHUNKED: bytes of CRLF to come behind them */
-    bool last;      /* ORIGIN_CHUNKED: the last chunk is framed */
-    bool begun;     /* bytes of the pipe have left: no retry any more */
+    uint8_t tail; /* ORIGIN_CHUNKED: bytes of CRLF to come behind them */
+    bool last;    /* ORIGIN_CHUNKED: the last chunk is framed */
+    bool begun;   /* bytes of the pipe have left: no retry any more */
 };
 /* What is to be written next, body bytes straight from the pipe: number of iovecs, 0 if nothing is there. max >= 4. */
 int origin_sender_iov(struct origin_sender *, const struct cv_pipe *body, struct iovec *, int max);
@@ -110,11 +116,11 @@ struct origin_parser {
     uint64_t left;      /* ORIGIN_READ_LENGTH: bytes to come */
     const char *why;    /* what was wrong */
     enum cv_error error;
-    uint8_t interim;    /* 1xx responses seen */
-    bool no_body;       /* the request was HEAD */
-    bool may_upgrade;   /* the request asked for it */
-    bool coded;         /* a Transfer-Encoding field was seen */
-    bool keep_alive;    /* the connection may be used again; known when the response has ended */
+    uint8_t interim;  /* 1xx responses seen */
+    bool no_body;     /* the request was HEAD */
+    bool may_upgrade; /* the request asked for it */
+    bool coded;       /* a Transfer-Encoding field was seen */
+    bool keep_alive;  /* the connection may be used again; known when the response has ended */
 };
 void origin_parser_init(struct origin_parser *, const struct origin_sink *, void *arg, size_t head_max);
 /* Parses until the response ends or, upgraded, turns raw; *used bytes belonged to it. CV_E_PROTO or CV_E_LIMIT: why. */
@@ -131,13 +137,13 @@ void origin_parser_free(struct origin_parser *);
 struct origin_link {
     struct origin_worker *w;
     int fd;
-    SSL *ssl; /* NULL: plain */
+    SSL *ssl;                                        /* NULL: plain */
     void (*ready)(struct origin_link *, short what); /* EV_READ, EV_WRITE; the link may be freed within */
     void *user;
     struct event rd, wr;
-    bool reading, writing;         /* rd, wr are waiting */
+    bool reading, writing;                   /* rd, wr are waiting */
     bool read_needs_write, write_needs_read; /* TLS */
-    struct origin_pool *pool;      /* pool.c: while idle */
+    struct origin_pool *pool;                /* pool.c: while idle */
     struct origin_link *newer, *older;
     int64_t idle_since, close_at;
 };
@@ -195,18 +201,18 @@ struct origin_exchange { /* in the request's slot */
     struct cv_req *req;
     struct origin_dial *dial;
     struct origin_link *link;
-    struct cv_str key;    /* of the pool */
+    struct cv_str key; /* of the pool */
     struct origin_sender out;
     struct origin_parser in;
-    struct cv_buf body;   /* while it is buffered (docs/protocol.md §18.4) */
+    struct cv_buf body; /* while it is buffered (docs/protocol.md §18.4) */
     struct cv_timer timer;
-    int64_t moved;        /* when a byte last went either way; kept only if a limit wants it */
+    int64_t moved; /* when a byte last went either way; kept only if a limit wants it */
     bool buffering;
-    bool reused;          /* the link came from the pool */
+    bool reused; /* the link came from the pool */
     bool retried;
-    bool mute;            /* the origin takes no more of the request */
+    bool mute; /* the origin takes no more of the request */
     bool half_closed;
-    bool over;            /* the response has ended, or the request failed */
+    bool over; /* the response has ended, or the request failed */
 };
 void origin_open(const struct cv_self *, struct cv_req *);
 void origin_readable(const struct cv_self *, struct cv_req *);

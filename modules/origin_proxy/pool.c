@@ -123,9 +123,10 @@ struct origin_link *origin_pool_take(struct origin_worker *w, struct cv_str key)
 static struct origin_pool *pool_of(struct origin_worker *w, struct cv_str key)
 {
     struct origin_pool **at = find(w, key);
-    if (*at)
-        return *at;
-    struct origin_pool *pool = cv_xcalloc(1, sizeof(*pool) + key.n);
+    struct origin_pool *pool = *at;
+    if (pool)
+        return pool;
+    pool = cv_xcalloc(1, sizeof(*pool) + key.n);
     pool->w = w;
     pool->timer.fire = on_timer;
     pool->key_n = key.n;

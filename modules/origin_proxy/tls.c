@@ -1,6 +1,6 @@
 /* tls.c: how an origin's certificate is checked: one OpenSSL context for each combination of settings. */
-#include "origin.h"
 #include "culvert/wire.h"
+#include "origin.h"
 
 #include <openssl/err.h>
 #include <openssl/pem.h>

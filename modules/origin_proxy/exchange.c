@@ -121,9 +121,11 @@ static void touch(struct origin_exchange *x)
 static void on_timer(struct cv_timer *timer)
 {
     struct origin_exchange *x = CV_OWNER(timer, struct origin_exchange, timer);
-    int64_t left = x->moved + limit_of(x) - cv_now(&x->w->self);
+    int64_t limit = limit_of(x), left = x->moved + limit - cv_now(&x->w->self);
+    if (limit == 0)
+        return; /* a reload has lifted it */
     if (cv_pipe_room(x->req->down) == 0)
-        left = limit_of(x); /* it is the visitor who is slow */
+        left = limit; /* it is the visitor who is slow */
     if (left > 0)
         cv_timer_set(&x->w->self, &x->timer, (struct cv_ms){ left });
     else if (x->half_closed)

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+enum { HEADERS_MIN = 1024 };
+
 static const struct cv_option options[] = {
     CV_OPT(
         struct origin_conf, tags, "",
@@ -81,6 +83,8 @@ static enum cv_error check(const void *opaque, struct cv_err *err)
             error = cv_conf_fail(err, conf, "tags", "\"" CV_STR_FMT "\" is not NAME=VALUE",
                                  CV_STR_ARG(conf->tags.v[i]));
     cv_buf_free(&line);
+    if (!error && conf->max_response_headers.n < HEADERS_MIN)
+        error = cv_conf_fail(err, conf, "max_response_headers", "at least %d bytes are needed", HEADERS_MIN);
     return error;
 }
 

@@ -200,6 +200,8 @@ void h1_abort(struct h1 *h)
 {
     h->busy = false;
     h->reset = true;
+    if (!h->dead)
+        write_some(h); /* what came before the cut, as far as it goes */
     h1_bury(h);
 }
 

@@ -15,7 +15,8 @@ void leave(struct supervisor *s, struct link *link, int64_t now, int64_t limit)
         link_close(s, link);
         return;
     }
-    s->ops->unregister(s->arg, link->id, s->draining ? limit : s->conf.rpc_timeout);
+    int64_t timeout = limit < s->conf.rpc_timeout ? limit : s->conf.rpc_timeout;
+    s->ops->unregister(s->arg, link->id, timeout);
     s->ops->watch(s->arg, link->id, SAMPLE_LEAVING_MS);
 }
 

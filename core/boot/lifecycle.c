@@ -94,6 +94,7 @@ static void run_until_end(struct runtime *r)
         r->signals[i] = evsignal_new(r->main->base, handled[i].number, handled[i].fn, r);
         CV_ASSERT(r->signals[i] && event_add(r->signals[i], NULL) == 0);
     }
+    trim_later(r);
     worker_run(r->main);
     for (size_t i = 0; i < SIGNALS; i++)
         event_free(r->signals[i]);
@@ -138,6 +139,7 @@ static void take_down(struct runtime *r, bool prepared)
 {
     threads_stop(r);
     cv_timer_clear(&r->sweep);
+    cv_timer_clear(&r->trim);
     for (size_t i = r->initialised; i-- > 0;)
         if (r->instances[i].module->fini)
             r->instances[i].module->fini(&r->main->selfs[i]);

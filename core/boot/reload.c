@@ -27,12 +27,27 @@ static void on_difference(void *arg, const struct conf *conf, const struct cv_op
                  is, quote);
 }
 
-static bool same_modules(const struct generation *a, const struct generation *b)
+static bool same_kind(const struct module_conf *a, const struct module_conf *b)
 {
-    for (size_t i = 0; i < a->n && i < b->n; i++)
-        if (strcmp(a->modules[i].conf->section, b->modules[i].conf->section) != 0)
+    return strcmp(module_kind(a->module), module_kind(b->module)) == 0;
+}
+
+/* Puts the modules of `is` in the order of `was`. False if they are not the same ones, or those of one kind stand in
+ * another order: that alone has a meaning, so a section may be added for a module that was on without. */
+static bool align(const struct generation *was, struct generation *is)
+{
+    for (size_t i = 0; i < was->n; i++) {
+        size_t j = i;
+        while (j < is->n && strcmp(is->modules[j].conf->section, was->modules[i].conf->section) != 0)
+            if (same_kind(&is->modules[j++], &was->modules[i]))
+                return false;
+        if (j == is->n)
             return false;
-    return a->n == b->n;
+        struct module_conf found = is->modules[j];
+        memmove(&is->modules[i + 1], &is->modules[i], (j - i) * sizeof(found));
+        is->modules[i] = found;
+    }
+    return was->n == is->n;
 }
 
 /* Calls fn for each pair of confs of one section. The modules must be the same. */
@@ -46,10 +61,10 @@ static size_t compare(const struct generation *was, const struct generation *is,
     return differ;
 }
 
-static void check_change(const struct generation *was, const struct generation *is, struct problems *refused)
+static void check_change(const struct generation *was, struct generation *is, struct problems *refused)
 {
     struct comparing c = { .refused = refused };
-    if (same_modules(was, is))
+    if (align(was, is))
         compare(was, is, &c);
     else
         problem(refused, "modules were added, removed or put in another order: that needs a restart");

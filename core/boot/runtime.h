@@ -34,6 +34,8 @@ struct runtime {
     size_t n_edges, n_gates;
     struct retired *retired;
     struct cv_timer sweep;
+    struct cv_timer trim;
+    unsigned trims; /* done or under way */
     struct event *signals[SIGNALS];
     bool verbose; /* SIGUSR2: debug, whatever is configured */
     int status;
@@ -64,7 +66,11 @@ static inline struct conf *instance_conf(const struct runtime *r, const struct c
 /* Reads and checks everything anew. Good: it is in force when this returns. Bad, or more than live options
  * have changed: nothing has happened but the log lines that say why. */
 void reload(struct runtime *);
-void reload_free(struct runtime *); /* what is retired; no request is left */
-void reload_sweep(
-    struct runtime *); /* frees what is retired and out of use; sets a timer while something is left */
+/* Frees what is retired and out of use; sets a timer while something is left. */
+void reload_sweep(struct runtime *);
+/* Frees all that is retired: no request is left. */
+void reload_free(struct runtime *);
+
+/* trim.c: a few times in the first minutes, memory that only the start needed goes back to the system. */
+void trim_later(struct runtime *);
 #endif

@@ -209,6 +209,8 @@ static void signals_reload_change_the_level_and_end(void)
         { SIGHUP, "[limits]\npipe = 64k\n", ":15: [limits] pipe needs a restart", "not reloaded" },
         { SIGHUP, "[log]\nlevle = info\n", ":15: [log] has no option \"levle\"; did you mean level?",
           "not reloaded" },
+        { SIGHUP, "[edge_loopback x]\nlisten = 127.0.0.1:1\n", "modules were added, removed",
+          "not reloaded" },
         { SIGHUP, "[metrics_prom x]\nlisten = 127.0.0.1:0\n", "modules were added, removed", "not reloaded" },
         { SIGHUP, "[log]\nlevel = info\n", "Configuration reloaded", "[log] level: " },
         { SIGUSR2, "", "Log level is debug now", "" },

@@ -56,13 +56,15 @@ static void log_warnings(const struct problems *warnings)
 
 /* ---- signals -------------------------------------------------------------------------------------------- */
 
-/* Without its handler the signal has its own way again: a second one kills. */
+/* A second signal has the system's way: it kills, also where the process began with it ignored. */
 static void on_end(evutil_socket_t number, short what, void *arg)
 {
     (void)what;
     struct runtime *r = arg;
     event_del(r->signals[0]);
     event_del(r->signals[1]);
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGINT, SIG_DFL);
     tunnel_shutdown(number == SIGINT ? "interrupt" : "terminated");
 }
 

@@ -168,7 +168,7 @@ static int print_manual(struct manual *manual, const struct command *command, co
         return 1;
     }
     fputs(head, manual->out);
-    for (size_t i = 0; manual->section && *head && i < CORE_SECTIONS; i++)
+    for (size_t i = 0; *head && i < CORE_SECTIONS; i++)
         manual->section(manual->out, &core_sections[i], NULL);
     for (size_t i = 0; i < n_default_modules; i++)
         print_module(manual, default_modules[i]);

@@ -194,16 +194,16 @@ void reload(struct runtime *r)
     struct generation *g = generation_new(r->command, &errors, &warnings);
     if (g)
         check_change(r->g, g, &errors);
-    if (errors.n == 0 && log_setup(generation_core(g, CORE_LOG), &err) != CV_OK)
+    if (g && errors.n == 0 && log_setup(generation_core(g, CORE_LOG), &err) != CV_OK)
         problem(&errors, "%s", err.text);
     for (size_t i = 0; i < warnings.n; i++)
         log_line(CV_WARN, NULL, "%s", warnings.v[i]);
     for (size_t i = 0; i < errors.n; i++)
         log_line(CV_ERROR, NULL, "%s", errors.v[i]);
-    if (errors.n)
-        log_line(CV_ERROR, NULL, "Configuration not reloaded, the one before stays in force");
-    else
+    if (g && errors.n == 0)
         put_in_force(r, g);
+    else
+        log_line(CV_ERROR, NULL, "Configuration not reloaded, the one before stays in force");
     problems_free(&errors);
     problems_free(&warnings);
     generation_free(g);

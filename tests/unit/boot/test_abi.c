@@ -1,3 +1,4 @@
+/* test_abi.c: the public structs are as recorded for this CV_ABI. */
 #include "boot_test.h"
 
 #include "culvert/route.h"

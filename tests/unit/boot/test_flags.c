@@ -1,3 +1,4 @@
+/* test_flags.c: the command line and the environment as cloudflared's users know them. */
 #include "boot_test.h"
 
 #include <sys/mman.h>

@@ -1,3 +1,4 @@
+/* test_ini.c: what an ini may hold, and what is said of the rest. */
 #include "boot_test.h"
 
 static struct ini read_text(const char *text, size_t n, struct problems *p)

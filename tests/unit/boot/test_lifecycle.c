@@ -1,4 +1,4 @@
-/* The program itself, run from the tree: what it prints, how it ends, what signals do. */
+/* test_lifecycle.c: the program itself: what it prints, how it ends, what signals do. */
 #include "boot_test.h"
 
 #include <netinet/in.h>

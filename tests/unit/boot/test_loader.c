@@ -1,3 +1,4 @@
+/* test_loader.c: modules that load, and all those that must not. */
 #include "boot_test.h"
 
 static struct loader test_modules(void)

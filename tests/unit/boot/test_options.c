@@ -1,3 +1,4 @@
+/* test_options.c: tables of options, and what is said of their values. */
 #include "boot_test.h"
 
 struct some {

@@ -1,3 +1,4 @@
+/* test_value.c: option values as text and typed. */
 #include "boot_test.h"
 
 #include <sys/stat.h>

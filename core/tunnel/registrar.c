@@ -1,5 +1,6 @@
 /* registrar.c: the core's own origin: takes Cloudflare's own streams and moves their bytes to and from RPC peers. */
 #include "tunnel/registrar.h"
+#include "tunnel/tunnel.h"
 
 struct registrar_conf registrar_conf;
 

@@ -12,6 +12,8 @@ static void say(char *log, const char *fmt, ...)
 {
     size_t n = strlen(log);
     va_list args;
+    if (n + 2 > sizeof(h->edge_log))
+        return; /* full */
     va_start(args, fmt);
     if (n)
         log[n++] = ' ';

@@ -117,6 +117,10 @@ void resolver_new(struct cv_worker *worker)
                                     .sock_state_cb = on_socket_state,
                                     .sock_state_cb_data = r };
     int mask = ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB;
+#ifdef ARES_OPT_QUERY_CACHE /* c-ares 1.31 and later remember answers too: what is forgotten here must be asked */
+    mask |= ARES_OPT_QUERY_CACHE;
+    options.qcache_max_ttl = 0;
+#endif
     int why = ares_library_init(ARES_LIB_INIT_ALL);
     if (why == ARES_SUCCESS)
         why = ares_init_options(&r->channel, &options, mask);

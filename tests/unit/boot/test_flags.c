@@ -223,7 +223,8 @@ static void the_token_leaves_the_command_line(void)
         CU_ASSERT_EQUAL(strspn(strchr(p.argv[3], '=') ? strchr(p.argv[3], '=') + 1 : p.argv[4], "*"),
                         strlen(token));
         CU_ASSERT_TRUE(p.c.token_given);
-        CHECK_TEXT(said(&p, "tunnel", "token")->text, token);
+        const struct said *s = said(&p, "tunnel", "token");
+        CHECK_TEXT(s ? s->text : "", token);
         CHECK_TEXT(p.c.settings, "token:*****");
         command_free(&p.c);
     }

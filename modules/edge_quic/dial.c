@@ -4,6 +4,8 @@
 
 #include <openssl/rand.h>
 #include <stdlib.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
 
 enum { MAX_ACK_DELAY_MS = 26, DESTINATION_ID = 16 };
 #define SERVER_NAME "quic.cftunnel.com"
@@ -231,6 +233,8 @@ static void free_conn(struct quic_conn *c)
     ngtcp2_crypto_ossl_ctx_del(c->crypto);
     SSL_free(c->ssl);
     quic_endpoint_close(&c->endpoint);
+    if (c->pacer_fd >= 0)
+        close(c->pacer_fd);
     free(c);
 }
 
@@ -241,6 +245,7 @@ enum cv_error quic_dial(const struct cv_self *self, struct cv_conn *pub, struct 
     *c = (struct quic_conn){
         .pub = pub, .self = self, .heard = quic_now(), .armed = QUIC_NEVER, .close_by = QUIC_NEVER
     };
+    c->pacer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     TAILQ_INIT(&c->all);
     TAILQ_INIT(&c->writable_streams);
     TAILQ_INIT(&c->headless);
@@ -248,6 +253,8 @@ enum cv_error quic_dial(const struct cv_self *self, struct cv_conn *pub, struct 
     struct cv_err cause;
     uint16_t no_port = 0, *port = pub->index < QUIC_PORTS ? &worker->port[pub->index] : &no_port;
     enum cv_error e = quic_endpoint_open(&c->endpoint, self, &pub->addr, &pub->local, port, &cause);
+    if (!e && c->pacer_fd < 0)
+        e = cv_fail(&cause, CV_E_IO, "make a timer: %m");
     if (!e && !(make_tls(c) && make_quic(c)))
         e = cv_fail(&cause, CV_E_TLS, "QUIC cannot be set up with this OpenSSL");
     if (e) {

@@ -123,7 +123,8 @@ struct quic_conn {
     ngtcp2_crypto_conn_ref ref; /* how OpenSSL's callbacks find `quic` */
     ngtcp2_crypto_ossl_ctx *crypto;
     SSL *ssl;
-    struct event readable, writable, timer;
+    struct event readable, writable, timer, pacer;
+    int pacer_fd;         /* a timer finer than the loop's */
     struct cv_timer tick; /* every QUIC_TICK: limits in time, metrics */
     struct cv_late flush;
     uint64_t armed;                            /* when `timer` fires; UINT64_MAX: not set  */
@@ -132,6 +133,7 @@ struct quic_conn {
     struct quic_streams all, writable_streams; /* writable: in turn     */
     struct quic_streams headless;              /* oldest first: nothing but a beginning so far */
     unsigned n_headless;
+    size_t batch;           /* bytes of the packets sent last           */
     uint64_t in_flight;     /* stream bytes sent and not acknowledged   */
     bool window_full;       /* the edge's connection window is used up  */
     bool up, down;          /* cv_conn_up(), cv_conn_down() were called */

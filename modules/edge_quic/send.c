@@ -185,6 +185,7 @@ int quic_send(struct quic_conn *c, uint64_t now, bool *more)
             return (int)n;
         if (n == 0)
             return 0;
+        c->batch = (size_t)n;
         int error = quic_endpoint_send(&c->endpoint, worker->io.out, (size_t)n, packet);
         if (c->endpoint.held)
             return 0;

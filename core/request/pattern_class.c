@@ -151,7 +151,7 @@ static void ascii_members(const struct ascii_group *group, bool fold, bool in[12
 {
     memset(in, 0, 128);
     for (size_t i = 0; i < group->n; i++)
-        for (int c = group->ranges[2 * i]; c <= group->ranges[2 * i + 1]; c++)
+        for (int c = (uint8_t)group->ranges[2 * i]; c <= (uint8_t)group->ranges[2 * i + 1]; c++)
             in[c] = true;
     for (int c = 'a'; fold && c <= 'z'; c++)
         in[c] = in[c - 32] = in[c] || in[c - 32];

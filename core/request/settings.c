@@ -158,11 +158,12 @@ void settings_apply(struct bump *mem, struct cv_settings *to, struct settings_ra
 void settings_write_seconds(struct cv_buf *buf, int64_t seconds)
 {
     int64_t ns = (int64_t)((uint64_t)seconds * 1000000000u);
+    int64_t whole = ns / 1000000000;
     if (ns % 1000000000 == 0) {
-        gojson_write(buf, "%lld", (long long)(ns / 1000000000));
+        gojson_write(buf, "%lld", (long long)whole);
         return;
     }
-    double value = (double)(ns / 1000000000) + (double)(ns % 1000000000) / 1e9;
+    double value = (double)whole + (double)(ns % 1000000000) / 1e9;
     char text[40];
     for (int digits = 1; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, value);

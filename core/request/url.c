@@ -178,8 +178,7 @@ static bool check_port(struct cv_str s, struct reason *why)
 /* What stands in brackets is an IPv6 address, with a zone perhaps. */
 static bool check_ip_literal(struct cv_str s, struct reason *why)
 {
-    struct cv_str zone = s, address = s;
-    zone = cut(&address, '%');
+    struct cv_str address = s, zone = cut(&address, '%');
     char text[INET6_ADDRSTRLEN];
     uint8_t bytes[16];
     bool zoned = address.n < s.n;

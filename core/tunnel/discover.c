@@ -22,6 +22,7 @@ struct discovery {
     discovered_fn *found;
     void *arg;
     char srv_name[SRV_NAME_MAX];
+    const struct dot_server *fallback;
     struct srv_query *srv;
     struct lookup *lookups; /* of the round */
     size_t n, pending;
@@ -213,16 +214,17 @@ static void begin_round(struct cv_timer *timer)
     if (d->conf->edge.n)
         begin_list(d);
     else
-        d->srv = srv_query_new(d->self, d->srv_name, on_srv, d);
+        d->srv = srv_query_new(d->self, d->srv_name, d->fallback, on_srv, d);
 }
 
 struct discovery *discovery_new(const struct cv_self *main, const struct tunnel_conf *conf, const char *region,
-                                discovered_fn *found, void *arg)
+                                const struct dot_server *fallback, discovered_fn *found, void *arg)
 {
     struct discovery *d = cv_xcalloc(1, sizeof(*d));
     d->self = main;
     d->conf = conf;
     snprintf(d->srv_name, sizeof(d->srv_name), "_%s%sv2-origintunneld._tcp.argotunnel.com", region, *region ? "-" : "");
+    d->fallback = fallback;
     d->found = found;
     d->arg = arg;
     d->retry_ms = RETRY_FIRST_MS;

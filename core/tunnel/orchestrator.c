@@ -32,7 +32,7 @@ static void run_queue(void);
 /* ---- to the workers ------------------------------------------------------------------------------------ */
 
 struct delivery {
-    struct cv_worker *worker;
+    struct cv_worker *worker, *main;
     struct route_table *table;
 };
 
@@ -50,7 +50,7 @@ static void run_delivery(void *arg)
         requests_set_routes(d->worker, d->table);
     else
         route_table_unref(d->table); /* the worker has been stopped */
-    cv_post(self.main, run_delivered, NULL);
+    cv_post(d->main, run_delivered, NULL);
     free(d);
 }
 
@@ -59,7 +59,7 @@ void orchestrator_publish(void)
     self.waiting = self.n_workers;
     for (size_t i = 0; i < self.n_workers; i++) {
         struct delivery *d = cv_xmalloc(sizeof(*d));
-        *d = (struct delivery){ self.workers[i], route_table_ref(self.versions.table) };
+        *d = (struct delivery){ self.workers[i], self.main, route_table_ref(self.versions.table) };
         cv_post(d->worker, run_delivery, d);
     }
 }
@@ -199,6 +199,7 @@ void orchestrator_free(void)
     }
     under_way = NULL;
     config_versions_free(&self.versions);
+    self.waiting = 0;
     self.main = NULL;
 }
 

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "loop/resolve.h"
-#include "tunnel/dot.h"
 
 /* c-ares calls back when it likes, at the latest when its channel goes: this outlives the query. */
 struct ticket {
@@ -17,6 +16,7 @@ struct ticket {
 struct srv_query {
     const struct cv_self *self;
     const char *name;
+    const struct dot_server *fallback;
     srv_done_fn *done;
     void *arg;
     struct ticket *ticket; /* NULL: not being asked for */
@@ -116,7 +116,7 @@ static void on_dot(void *arg, const uint8_t *message, size_t n, const char *why)
 
 static void ask_over_tls(struct srv_query *q)
 {
-    q->dot = dot_query_new(q->self, &dot_cloudflare, q->name, ns_t_srv, on_dot, q);
+    q->dot = dot_query_new(q->self, q->fallback, q->name, ns_t_srv, on_dot, q);
 }
 
 static void on_ares(void *arg, int status, int timeouts, unsigned char *message, int n)
@@ -136,11 +136,13 @@ static void on_ares(void *arg, int status, int timeouts, unsigned char *message,
     ask_over_tls(q);
 }
 
-struct srv_query *srv_query_new(const struct cv_self *self, const char *name, srv_done_fn *done, void *arg)
+struct srv_query *srv_query_new(const struct cv_self *self, const char *name, const struct dot_server *fallback,
+                                srv_done_fn *done, void *arg)
 {
     struct srv_query *q = cv_xcalloc(1, sizeof(*q));
     q->self = self;
     q->name = name;
+    q->fallback = fallback;
     q->done = done;
     q->arg = arg;
     q->soon.fire = on_soon;

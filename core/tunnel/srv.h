@@ -2,7 +2,7 @@
 #ifndef CV_TUNNEL_SRV_H
 #define CV_TUNNEL_SRV_H
 
-#include "loop/loop.h"
+#include "tunnel/dot.h"
 
 enum { SRV_TARGETS_MAX = 16, SRV_NAME_MAX = 256 };
 
@@ -18,8 +18,9 @@ struct srv_answer {
 struct srv_query;
 /* answer is NULL when neither way led to one; why says how each failed. */
 typedef void srv_done_fn(void *arg, const struct srv_answer *, const char *why);
-/* done comes in a later turn, once. name is borrowed. */
-struct srv_query *srv_query_new(const struct cv_self *, const char *name, srv_done_fn *, void *arg);
+/* done comes in a later turn, once. fallback: who is asked over TLS. name and fallback are borrowed. */
+struct srv_query *srv_query_new(const struct cv_self *, const char *name, const struct dot_server *fallback,
+                                srv_done_fn *, void *arg);
 void srv_query_free(struct srv_query *); /* also before done; NULL is fine */
 
 /* A DNS message. False: no SRV record in it, or broken. */

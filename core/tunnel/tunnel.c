@@ -497,7 +497,7 @@ enum cv_error tunnel_start(struct cv_err *err)
     start_supervisor();
     const char *endpoint = tunnel.credentials->token.endpoint;
     const char *region = *endpoint ? endpoint : conf()->region ? conf()->region : "";
-    tunnel.discovery = discovery_new(tunnel.self, conf(), region, on_discovered, NULL);
+    tunnel.discovery = discovery_new(tunnel.self, conf(), region, &dot_cloudflare, on_discovered, NULL);
     tunnel.network_watch = network_watch_new(tunnel.self, on_network, NULL);
     if (token_is_in_file())
         tunnel.token_watch = token_watch_new(tunnel.self, conf()->token_file, on_token, NULL);

@@ -1,0 +1,130 @@
+/* test_orchestrator.c: versions against the recorded sequence; answers that wait for every worker. */
+#include "harness.h"
+#include "request/route.h"
+#include "suite.h"
+#include "tunnel/orchestrator.h"
+#include "vectors.h"
+
+#include <string.h>
+#include <unistd.h>
+
+static struct harness *h;
+static struct cv_worker *workers[2];
+static int32_t applied;
+static char error[1024];
+static unsigned answers, dropped;
+
+static void on_outcome(void *arg, const struct config_outcome *outcome)
+{
+    (void)arg;
+    if (!outcome) {
+        dropped++;
+        return;
+    }
+    answers++;
+    applied = outcome->applied;
+    snprintf(error, sizeof(error), CV_STR_FMT, CV_STR_ARG(outcome->error));
+}
+
+static void begin(void)
+{
+    h = harness_new(0);
+    workers[0] = workers[1] = h->worker; /* one thread stands for two */
+    answers = dropped = 0;
+    orchestrator_setup(h->worker, workers, 2);
+}
+
+static void end(void)
+{
+    orchestrator_free();
+    harness_turn(h);
+    harness_free(h);
+}
+
+static void follows_the_recorded_sequence(void)
+{
+    begin();
+    yyjson_doc *doc = vector_json("config/version-sequence");
+    yyjson_val *steps = yyjson_obj_get(yyjson_doc_get_root(doc), "steps"), *step;
+    size_t i, n;
+    yyjson_arr_foreach(steps, i, n, step)
+    {
+        orchestrator_update((int32_t)yyjson_get_sint(yyjson_obj_get(step, "version")), vector_str(step, "config"),
+                            on_outcome, NULL);
+        harness_turn(h);
+        CU_ASSERT_EQUAL(answers, i + 1);
+        CU_ASSERT_EQUAL(applied, yyjson_get_sint(yyjson_obj_get(step, "last_applied_version")));
+        CU_ASSERT(vector_same(cv_str_of(error), vector_str(step, "error")));
+    }
+    CU_ASSERT_EQUAL(orchestrator_version(), 2147483647);
+    yyjson_doc_free(doc);
+    end();
+}
+
+static void answers_only_when_the_workers_follow(void)
+{
+    begin();
+    orchestrator_update(1, CV_STR("{\"ingress\":[{\"service\":\"http_status:404\"}]}"), on_outcome, NULL);
+    orchestrator_update(2, CV_STR("{\"ingress\":[{\"service\":\"http_status:405\"}]}"), on_outcome, NULL);
+    orchestrator_update(1, CV_STR("{}"), on_outcome, NULL);
+    CU_ASSERT_EQUAL(answers, 0);
+    harness_turn(h);
+    CU_ASSERT_EQUAL(answers, 3);
+    CU_ASSERT_EQUAL(applied, 2);
+    CU_ASSERT_EQUAL(h->worker->routes->rules[0].status, 405);
+    end();
+}
+
+static void what_waits_at_the_end_is_let_go(void)
+{
+    begin();
+    orchestrator_update(1, CV_STR("{}"), on_outcome, NULL);
+    orchestrator_update(2, CV_STR("{}"), on_outcome, NULL);
+    end();
+    CU_ASSERT_EQUAL(answers, 0);
+    CU_ASSERT_EQUAL(dropped, 2);
+    orchestrator_update(3, CV_STR("{}"), on_outcome, NULL);
+    CU_ASSERT_EQUAL(dropped, 3);
+}
+
+static void has_rules_of_its_own_before_the_first(void)
+{
+    struct cv_err err;
+    begin();
+    orchestrator_publish();
+    harness_turn(h);
+    CU_ASSERT(h->worker->routes->rules[0].implicit);
+    char *json = cv_config_json();
+    CU_ASSERT_PTR_NOT_NULL(strstr(json, "{\"version\":-1,"));
+    free(json);
+    CU_ASSERT_EQUAL(orchestrator_local_service("http://127.0.0.1:8080", &err), CV_OK);
+    orchestrator_publish();
+    harness_turn(h);
+    CU_ASSERT(cv_str_eq(h->worker->routes->rules[0].service, CV_STR("http://127.0.0.1:8080")));
+    json = orchestrator_local_json();
+    CU_ASSERT_PTR_NOT_NULL(strstr(json, "\"service\":\"http://127.0.0.1:8080\""));
+    free(json);
+    CU_ASSERT_EQUAL(orchestrator_local_service("no url", &err), CV_E_CONF);
+    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "url: no url is an invalid address"));
+    CU_ASSERT_EQUAL(orchestrator_local_file("/nonexistent", &err), CV_E_CONF);
+    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "/nonexistent: No such file"));
+    end();
+}
+
+static void reads_rules_from_a_file(void)
+{
+    char file[] = "/tmp/culvert-rules-XXXXXX";
+    static const char text[] = "{\"ingress\":[{\"hostname\":\"a.com\",\"service\":\"http_status:404\"}]}";
+    struct cv_err err;
+    int fd = mkstemp(file);
+    begin();
+    CU_ASSERT_EQUAL(write(fd, text, sizeof(text) - 1), (ssize_t)sizeof(text) - 1);
+    close(fd);
+    CU_ASSERT_EQUAL(orchestrator_local_file(file, &err), CV_E_CONF);
+    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "The last ingress rule must match all URLs"));
+    unlink(file);
+    end();
+}
+
+SUITE(orchestrator, TEST(follows_the_recorded_sequence), TEST(answers_only_when_the_workers_follow),
+      TEST(what_waits_at_the_end_is_let_go), TEST(has_rules_of_its_own_before_the_first), TEST(reads_rules_from_a_file));

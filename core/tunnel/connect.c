@@ -45,7 +45,9 @@ uint8_t *cv_connect_response_encode(struct cv_str error, const struct cv_metadat
     struct schema_metadata *metadata = cv_xcalloc(n, sizeof *metadata);
     for (size_t i = 0; i < n; i++)
         metadata[i] = (struct schema_metadata){ v[i].key, v[i].val };
-    struct schema_connect_response response = { .error = error, .metadata = metadata, .n_metadata = n };
+    struct schema_connect_response response = { .error = error,
+                                                .metadata = v ? metadata : NULL,
+                                                .n_metadata = n };
 
     struct cv_buf out = { 0 };
     cv_buf_add(&out, preamble, sizeof preamble);

@@ -200,7 +200,9 @@ static uint8_t *failure(const struct cv_req *req, size_t *n)
 {
     struct cv_str text = req->error_text.n ? req->error_text : cv_str_of(cv_error_text(req->error));
     const struct cv_metadata limited = { CV_STR("FlowConnectRateLimited"), CV_STR("true") };
-    return cv_connect_response_encode(text, &limited, req->type == CV_TCP && req->error == CV_E_LIMIT, n);
+    if (req->type == CV_TCP && req->error == CV_E_LIMIT)
+        return cv_connect_response_encode(text, &limited, 1, n);
+    return cv_connect_response_encode(text, NULL, 0, n);
 }
 
 /* The keys of all headers, one behind the other: "HttpHeader:Content-Type" and so on. */
@@ -234,6 +236,6 @@ uint8_t *quic_head_response(const struct cv_req *req, size_t *n)
     if (req->error)
         return failure(req, n);
     if (req->type == CV_TCP)
-        return cv_connect_response_encode((struct cv_str){ 0 }, NULL, 0, n);
+        return cv_connect_response_encode((struct cv_str){ 0 }, &(struct cv_metadata){ 0 }, 0, n);
     return success(req, n);
 }

@@ -46,6 +46,7 @@ struct cv_connect_request {
  * CV_E_PROTO: not a ConnectRequest. CV_E_LIMIT: longer than max, or more metadata than the array has room for. */
 enum cv_error cv_connect_request_decode(const uint8_t *p, size_t n, size_t max, size_t *need,
                                         struct cv_connect_request *, struct cv_err *);
-/* The bytes that answer it: signature, version, ConnectResponse. An empty error text is success. free() them. */
+/* The bytes that answer it: signature, version, ConnectResponse. An empty error text is success. free() them.
+ * Without entries, NULL is a null list and an array an empty one: the original makes this difference. */
 uint8_t *cv_connect_response_encode(struct cv_str error, const struct cv_metadata *, size_t n, size_t *bytes);
 #endif

@@ -168,11 +168,11 @@ test: $(BUILT_FOR_TESTS)  ## all tests; T=NAME: those whose suite/test begins so
 	$(Q)$(run) $(TESTS) $(T)
 
 demo: all $(SIM) $(TOOLS)  ## a tunnel on this machine: edge, culvert and router, with a streamed answer
-	$(Q)CULVERT_BUILD=$(B) tests/demo/run
+	$(Q)tests/demo/run $(B)
 
 bench: all $(SIM) $(TOOLS)  ## load, memory and latency
 	$(Q)tools/deps --tool h2load:nghttp2-client
-	$(Q)CULVERT_BUILD=$(B) tests/bench/run
+	$(Q)tests/bench/run $(B)
 
 docs: all  ## conf/culvert.full.ini and docs/options.md anew, from the tables of options
 	$(Q)$(B)/culvert --options ini >conf/culvert.full.ini

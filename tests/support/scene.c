@@ -37,9 +37,10 @@ static const char *in_dir(const struct scene *t, const char *name, char out[stat
     return out;
 }
 
-/* Cuts text at spaces, in place, and adds the words to argv. */
-static size_t add_words(const char **argv, size_t n, size_t max, char *text)
+/* Cuts text at spaces, in place, and makes argv of the words. */
+static void add_words(const char **argv, size_t max, char *text)
 {
+    size_t n = 0;
     for (char *w = text + strspn(text, " "); *w && n < max - 1; n++) {
         argv[n] = w;
         w += strcspn(w, " ");
@@ -48,7 +49,6 @@ static size_t add_words(const char **argv, size_t n, size_t max, char *text)
         w += strspn(w, " ");
     }
     argv[n] = NULL;
-    return n;
 }
 
 /* ---- starting ----------------------------------------------------------------------------------------- */
@@ -65,7 +65,7 @@ static void start_edge(struct scene *t, const struct setup *s)
                          "--listen 127.0.0.1:0 --ports-file %s --ca-out %s --config %s --script %s %s",
              in_dir(t, "ports", ports), in_dir(t, "ca.pem", ca), rules, script, s->edge_flags ? s->edge_flags : "");
     const char *argv[48];
-    add_words(argv, 0, sizeof(argv) / sizeof(argv[0]), line);
+    add_words(argv, sizeof(argv) / sizeof(argv[0]), line);
     t->edge = process_start(argv, (const char *const[]){ NULL });
     CU_ASSERT_TRUE_FATAL(process_says(t->edge, "\nready\n", PATIENCE_MS));
     char *said = process_output(t->edge);
@@ -91,17 +91,17 @@ static void start_culvert(struct scene *t, const struct setup *s)
              t->edges[0], t->edges[1], t->edges[2], t->edges[3], in_dir(t, "ca.pem", ca), s->transport,
              t->connections, s->flags ? s->flags : "");
     const char *argv[48];
-    add_words(argv, 0, sizeof(argv) / sizeof(argv[0]), line);
+    add_words(argv, sizeof(argv) / sizeof(argv[0]), line);
+    char query[80];
+    snprintf(query, sizeof(query), "registered=%u&event=config-answer&count=%u&timeout=60s", t->connections,
+             scene_seen(t, "config-answer") + 1);
     t->culvert = process_start(argv, (const char *const[]){ "PATH=/nonexistent", variable, NULL });
     CU_ASSERT_TRUE_FATAL(process_says(t->culvert, "/metrics\n", PATIENCE_MS));
     char *said = process_output(t->culvert), *at = strstr(said, "metrics server on ");
     CU_ASSERT_TRUE_FATAL(at && sscanf(at, "metrics server on %31[^/]", t->metrics) == 1);
     free(said);
-    char query[48];
-    snprintf(query, sizeof(query), "registered=%u&timeout=60s", t->connections);
     if (!s->alone)
-        CU_ASSERT_TRUE_FATAL(process_says(t->culvert, "Updated to new configuration", PATIENCE_MS) &&
-                             scene_wait(t, query));
+        CU_ASSERT_TRUE_FATAL(scene_wait(t, query));
 }
 
 static void clear(void)

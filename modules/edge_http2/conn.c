@@ -25,6 +25,7 @@ void h2_down(struct h2_conn *c, enum cv_error e, const char *fmt, ...)
     event_del(c->read_event);
     event_del(c->write_event);
     cv_timer_clear(&c->timer);
+    cv_timer_clear(&c->alive);
     char text[400];
     va_list args;
     va_start(args, fmt);
@@ -36,6 +37,7 @@ void h2_down(struct h2_conn *c, enum cv_error e, const char *fmt, ...)
 static void free_conn(struct h2_conn *c)
 {
     cv_timer_clear(&c->timer);
+    cv_timer_clear(&c->alive);
     cv_late_clear(c->self, &c->flush);
     nghttp2_session_del(c->session);
     SSL_free(c->ssl);
@@ -107,6 +109,7 @@ void h2_settings_arrived(struct h2_conn *c)
     c->settings_seen = true;
     if (c->state == H2_OPEN)
         cv_timer_clear(&c->timer);
+    h2_alive_start(c);
 }
 
 /* ---- the socket -------------------------------------------------------------------------------------- */
@@ -151,8 +154,10 @@ static bool read_some(struct h2_conn *c)
 {
     uint8_t bytes[READ_BYTES];
     int n = SSL_read(c->ssl, bytes, sizeof(bytes));
-    if (n > 0)
+    if (n > 0) {
+        c->heard_at = cv_now(c->self);
         return h2_session_receive(c, bytes, (size_t)n);
+    }
     int why = SSL_get_error(c->ssl, n);
     if (why == SSL_ERROR_ZERO_RETURN)
         c->peer_ended = true;

@@ -16,7 +16,7 @@ enum {
 };
 
 struct h2_conf {
-    struct cv_ms connect_timeout, handshake_timeout, settings_timeout;
+    struct cv_ms connect_timeout, handshake_timeout, settings_timeout, keep_alive, idle_timeout;
     int max_streams;
     struct cv_bytes max_headers;
 };
@@ -32,6 +32,8 @@ struct h2_conn {
     int fd;
     struct event *read_event, *write_event;
     struct cv_timer timer; /* of the state: connecting, shaking hands, waiting for SETTINGS, closing */
+    struct cv_timer alive;
+    int64_t heard_at; /* when the edge last sent anything */
     struct cv_late flush;
     /* TLS */
     SSL *ssl;
@@ -66,6 +68,9 @@ void h2_close(const struct cv_self *, struct cv_conn *);
 void h2_gone(const struct cv_self *, struct cv_conn *);
 void h2_down(struct h2_conn *, enum cv_error, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void h2_settings_arrived(struct h2_conn *);
+
+/* alive.c: PING, and the end of a connection that does not answer */
+void h2_alive_start(struct h2_conn *);
 
 /* tls.c: records over a socket that never blocks */
 void h2_tls_start(struct h2_conn *);

@@ -14,7 +14,8 @@ static void write_addr(FILE *f, unsigned region, const struct sockaddr_storage *
     const struct sockaddr_in *v4 = (const struct sockaddr_in *)a;
     const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)a;
     if (a->ss_family == AF_INET)
-        fprintf(f, "%u %s:%u\n", region + 1, inet_ntop(AF_INET, &v4->sin_addr, ip, sizeof(ip)), ntohs(v4->sin_port));
+        fprintf(f, "%u %s:%u\n", region + 1, inet_ntop(AF_INET, &v4->sin_addr, ip, sizeof(ip)),
+                ntohs(v4->sin_port));
     else
         fprintf(f, "%u [%s]:%u\n", region + 1, inet_ntop(AF_INET6, &v6->sin6_addr, ip, sizeof(ip)),
                 ntohs(v6->sin6_port));

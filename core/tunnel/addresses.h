@@ -22,7 +22,7 @@ struct edge_region {
 };
 struct addresses {
     struct edge_region regions[EDGE_REGIONS];
-    int only_family; /* AF_UNSPEC: both */
+    int only_family;                               /* AF_UNSPEC: both */
     uint32_t (*random)(void *arg, uint32_t below); /* below > 0 */
     void *random_arg;
 };

@@ -47,8 +47,8 @@ static void write_ip(const struct sockaddr_storage *a, char ip[INET6_ADDRSTRLEN]
         ip[0] = '\0';
 }
 
-static void start_leg(struct supervisor *s, struct slot *slot, enum sup_protocol protocol, struct edge_addr *addr_take,
-                      int64_t now)
+static void start_leg(struct supervisor *s, struct slot *slot, enum sup_protocol protocol,
+                      struct edge_addr *addr_take, int64_t now)
 {
     struct link *link = cv_xcalloc(1, sizeof(*link));
     link->slot = slot;
@@ -157,7 +157,8 @@ void attempt_dial_failed(struct supervisor *s, struct link *link, int64_t now, c
     struct slot *slot = link->slot;
     bool quic = link->protocol == SUP_QUIC;
     log_link(s, link, slot->probing ? CV_DEBUG : failure_level(s), text,
-             quic ? "Failed to dial a quic connection" : "Unable to establish connection with Cloudflare edge");
+             quic ? "Failed to dial a quic connection"
+                  : "Unable to establish connection with Cloudflare edge");
     slot->legs[link->protocol] = NULL;
     if (slot->second_at != NEVER)
         second_leg(s, slot, address_share(link->addr), now);

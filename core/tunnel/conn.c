@@ -219,8 +219,9 @@ static void on_sample(struct cv_timer *timer)
     if (moved || t.open == 0)
         c->moved_at = now;
     c->sample_mark = t.mark;
-    struct conn_report report = { .what = CONN_SAMPLE, .open = t.open, .moved = moved, .stuck = t.stuck,
-                                  .still_ms = now - c->moved_at };
+    struct conn_report report = {
+        .what = CONN_SAMPLE, .open = t.open, .moved = moved, .stuck = t.stuck, .still_ms = now - c->moved_at
+    };
     connection_report(c, &report);
     cv_timer_set(worker_core_self(c->worker), &c->sample, c->sample_every);
 }
@@ -230,7 +231,8 @@ static void on_sample(struct cv_timer *timer)
 static struct connection *new_connection(const struct conn_order *o)
 {
     struct connection *c = cv_xcalloc(1, sizeof(*c));
-    c->base.pub = (struct cv_conn){ .magic = CONN_MAGIC, .index = o->index, .addr = o->addr, .local = o->bind };
+    c->base.pub =
+        (struct cv_conn){ .magic = CONN_MAGIC, .index = o->index, .addr = o->addr, .local = o->bind };
     c->base.idle = on_idle;
     c->id = o->id;
     c->previous_attempts = o->previous_attempts;

@@ -71,7 +71,8 @@ static void local_config_failed(struct call *call, struct cv_str why)
 {
     end_call(call, false);
     cv_add(metric(M_LOCAL_CONFIG_PUSH_ERRORS, NULL), 1);
-    cv_log(call->control->s.self, CV_ERROR, CV_FIELDS(CV_S("error", why)), "unable to send local configuration");
+    cv_log(call->control->s.self, CV_ERROR, CV_FIELDS(CV_S("error", why)),
+           "unable to send local configuration");
 }
 
 static void on_local_config(void *arg, const struct rpc_result *result)
@@ -138,7 +139,8 @@ static void judge(struct control *c, struct capnp_struct content)
     struct cv_err err;
     struct conn_report no = { .should_retry = true };
     if (schema_get_connection_response(content, &r, &err)) {
-        snprintf(no.text, sizeof(no.text), "the edge's answer to the registration is broken: %.400s", err.text);
+        snprintf(no.text, sizeof(no.text), "the edge's answer to the registration is broken: %.400s",
+                 err.text);
     } else if (r.accepted) {
         accepted(c, &r);
         return;
@@ -232,7 +234,8 @@ static void send_registration(struct control *c)
     struct capnp_new payload;
     CV_ASSERT(rpc_call_begin(c->s.rpc, &schema_register_connection, &payload, NULL) == CV_OK);
     schema_put_registration(payload, 0, &r);
-    begin_call(c, &c->registration, "register_connection", on_registration, registrar_conf.rpc_timeout, on_registration_late);
+    begin_call(c, &c->registration, "register_connection", on_registration, registrar_conf.rpc_timeout,
+               on_registration_late);
 }
 
 /* ---- unregistration ------------------------------------------------------------------------------------- */
@@ -277,7 +280,8 @@ void control_unregister(struct connection *conn, struct cv_ms timeout)
     }
     c->registered = false;
     schema_put_empty(payload, 0);
-    begin_call(c, &c->registration, "unregister_connection", on_unregistration, timeout, on_unregistration_late);
+    begin_call(c, &c->registration, "unregister_connection", on_unregistration, timeout,
+               on_unregistration_late);
     stream_flush(&c->s);
 }
 

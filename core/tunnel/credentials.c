@@ -64,7 +64,8 @@ static struct cv_list make_features(const struct credentials_source *from)
     return list;
 }
 
-struct credentials *credentials_new(struct token *token_take, unsigned generation, const struct credentials_source *from)
+struct credentials *credentials_new(struct token *token_take, unsigned generation,
+                                    const struct credentials_source *from)
 {
     struct credentials *c = cv_xcalloc(1, sizeof(*c));
     c->refs = 1;

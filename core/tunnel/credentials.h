@@ -24,7 +24,8 @@ struct credentials_source {
     const char *local_config;
 };
 /* Takes the token over, also its memory; one reference. */
-struct credentials *credentials_new(struct token *token_take, unsigned generation, const struct credentials_source *);
+struct credentials *credentials_new(struct token *token_take, unsigned generation,
+                                    const struct credentials_source *);
 struct credentials *credentials_ref(struct credentials *);
 void credentials_unref(struct credentials *); /* NULL is fine; the last one wipes the secret */
 

@@ -217,13 +217,15 @@ static void begin_round(struct cv_timer *timer)
         d->srv = srv_query_new(d->self, d->srv_name, d->fallback, on_srv, d);
 }
 
-struct discovery *discovery_new(const struct cv_self *main, const struct tunnel_conf *conf, const char *region,
-                                const struct dot_server *fallback, discovered_fn *found, void *arg)
+struct discovery *discovery_new(const struct cv_self *main, const struct tunnel_conf *conf,
+                                const char *region, const struct dot_server *fallback, discovered_fn *found,
+                                void *arg)
 {
     struct discovery *d = cv_xcalloc(1, sizeof(*d));
     d->self = main;
     d->conf = conf;
-    snprintf(d->srv_name, sizeof(d->srv_name), "_%s%sv2-origintunneld._tcp.argotunnel.com", region, *region ? "-" : "");
+    snprintf(d->srv_name, sizeof(d->srv_name), "_%s%sv2-origintunneld._tcp.argotunnel.com", region,
+             *region ? "-" : "");
     d->fallback = fallback;
     d->found = found;
     d->arg = arg;

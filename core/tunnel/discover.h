@@ -13,8 +13,9 @@ typedef void discovered_fn(void *arg, const struct sup_region regions[EDGE_REGIO
 
 /* region: "" or as in --region. fallback: asked by DNS over TLS. Failures are logged and tried again for ever. conf and
  * fallback are borrowed. */
-struct discovery *discovery_new(const struct cv_self *main, const struct tunnel_conf *conf, const char *region,
-                                const struct dot_server *fallback, discovered_fn *, void *arg);
+struct discovery *discovery_new(const struct cv_self *main, const struct tunnel_conf *conf,
+                                const char *region, const struct dot_server *fallback, discovered_fn *,
+                                void *arg);
 void discovery_free(struct discovery *); /* NULL is fine */
 
 /* "host:port" or "[v6]:port" → its parts, borrowed. */

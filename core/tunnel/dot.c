@@ -68,8 +68,8 @@ static bool wait_for(struct dot_query *q, int result, event_callback_fn on_ready
         return false;
     if (q->watched)
         event_del(&q->event);
-    event_assign(&q->event, q->self->worker->base, q->fd, error == SSL_ERROR_WANT_READ ? EV_READ : EV_WRITE, on_ready,
-                 q);
+    event_assign(&q->event, q->self->worker->base, q->fd, error == SSL_ERROR_WANT_READ ? EV_READ : EV_WRITE,
+                 on_ready, q);
     q->watched = event_add(&q->event, NULL) == 0;
     return true;
 }
@@ -156,7 +156,8 @@ static bool make_tls(struct dot_query *q)
     SSL_CTX_free(ctx);
     CV_ASSERT(q->ssl);
     SSL_set_connect_state(q->ssl);
-    CV_ASSERT(SSL_set_tlsext_host_name(q->ssl, q->server->name) == 1 && SSL_set1_host(q->ssl, q->server->name) == 1);
+    CV_ASSERT(SSL_set_tlsext_host_name(q->ssl, q->server->name) == 1 &&
+              SSL_set1_host(q->ssl, q->server->name) == 1);
     return ok;
 }
 
@@ -183,8 +184,8 @@ static const char *set_up(struct dot_query *q, const char *name, int type)
     return begin_connect(q) ? NULL : "no way to its server";
 }
 
-struct dot_query *dot_query_new(const struct cv_self *self, const struct dot_server *server, const char *name, int type,
-                                dot_done_fn *done, void *arg)
+struct dot_query *dot_query_new(const struct cv_self *self, const struct dot_server *server, const char *name,
+                                int type, dot_done_fn *done, void *arg)
 {
     struct dot_query *q = cv_xcalloc(1, sizeof(*q));
     q->self = self;
@@ -194,7 +195,8 @@ struct dot_query *dot_query_new(const struct cv_self *self, const struct dot_ser
     q->fd = -1;
     q->timer.fire = on_time;
     q->why = set_up(q, name, type);
-    struct cv_ms limit = q->why ? (struct cv_ms){ 0 } : server->timeout; /* a failure is told in a later turn too */
+    struct cv_ms limit =
+        q->why ? (struct cv_ms){ 0 } : server->timeout; /* a failure is told in a later turn too */
     if (!q->why)
         q->why = "took too long";
     cv_timer_set(self, &q->timer, limit);

@@ -101,7 +101,8 @@ enum cv_error tunnel_check(const void *conf, struct cv_err *err)
         struct cv_str host;
         uint16_t port;
         if (!discovery_split(c->edge.v[i], &host, &port))
-            return cv_conf_fail(err, conf, "edge", "\"" CV_STR_FMT "\" is not host:port", CV_STR_ARG(c->edge.v[i]));
+            return cv_conf_fail(err, conf, "edge", "\"" CV_STR_FMT "\" is not host:port",
+                                CV_STR_ARG(c->edge.v[i]));
     }
     if (given(c->url) && given(c->ingress_file))
         return cv_conf_fail(err, conf, "ingress_file", "url and ingress_file exclude each other");

@@ -85,15 +85,16 @@ static void drop_first(void) /* answered, or nobody is there to answer */
 static void log_old(const struct update *u)
 {
     log_line(CV_DEBUG,
-           CV_FIELDS(CV_I("current_version", self.versions.applied), CV_I("received_version", u->version)),
-           "Current version is equal or newer than received version");
+             CV_FIELDS(CV_I("current_version", self.versions.applied), CV_I("received_version", u->version)),
+             "Current version is equal or newer than received version");
 }
 
 static void log_refusal(const struct update *u, enum config_verdict verdict, const struct reason *why)
 {
     const struct cv_str error = { why->text, why->n };
-    log_line(CV_ERROR, CV_FIELDS(CV_S("error", error), CV_I("version", u->version), CV_S("config", u->config)), "%s",
-           verdict == CONFIG_BAD ? "Failed to deserialize new configuration" : "Failed to update ingress");
+    log_line(CV_ERROR,
+             CV_FIELDS(CV_S("error", error), CV_I("version", u->version), CV_S("config", u->config)), "%s",
+             verdict == CONFIG_BAD ? "Failed to deserialize new configuration" : "Failed to update ingress");
 }
 
 static void log_applied(const struct update *u, const struct route_table *before)
@@ -102,7 +103,7 @@ static void log_applied(const struct update *u, const struct route_table *before
     config_write_diff(&diff, before, self.versions.table, DIFF_BYTES);
     struct cv_str changes = { (const char *)diff.p, diff.n };
     log_line(CV_INFO, CV_FIELDS(CV_I("version", u->version), CV_S("config", u->config)),
-           "Updated to new configuration");
+             "Updated to new configuration");
     if (changes.n)
         log_line(CV_INFO, CV_FIELDS(CV_I("version", u->version), CV_S("changes", changes)), "Rules changed");
     cv_buf_free(&diff);

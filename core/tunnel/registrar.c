@@ -20,7 +20,8 @@ static bool feed(struct stream *s, const struct iovec *v)
     struct cv_err err;
     enum cv_error e = rpc_feed(s->rpc, v->iov_base, v->iov_len, &err);
     if (e && e != CV_E_CANCEL)
-        cv_log(s->self, CV_WARN, CV_FIELDS(CV_S("error", cv_str_of(err.text))), "The edge broke the RPC protocol");
+        cv_log(s->self, CV_WARN, CV_FIELDS(CV_S("error", cv_str_of(err.text))),
+               "The edge broke the RPC protocol");
     return !e;
 }
 
@@ -64,7 +65,8 @@ static struct stream **slot(const struct cv_self *self, struct cv_req *req)
 static void run_return(void *arg)
 {
     struct errand *e = arg;
-    struct cv_req *req = e->worker->stock ? request_find(e->worker, e->req) : NULL; /* NULL: it has been stopped */
+    struct cv_req *req =
+        e->worker->stock ? request_find(e->worker, e->req) : NULL; /* NULL: it has been stopped */
     struct stream *s = req ? *slot(e->self, req) : NULL;
     struct config_outcome outcome = { e->applied, cv_str_of(e->error) };
     if (s)

@@ -9,9 +9,9 @@
 
 /* What all of them need. Set on the main thread before any stream, then only read. */
 struct registrar_conf {
-    struct cv_worker *main;    /* where the orchestrator lives                      */
-    struct cv_ms rpc_timeout;  /* of calls, and life of a stream of the edge's calls */
-    size_t config_size;        /* largest configuration                             */
+    struct cv_worker *main;   /* where the orchestrator lives                      */
+    struct cv_ms rpc_timeout; /* of calls, and life of a stream of the edge's calls */
+    size_t config_size;       /* largest configuration                             */
 };
 extern struct registrar_conf registrar_conf;
 

@@ -9,7 +9,7 @@
 
 enum { ENVELOPE = 64 * 1024 }; /* what may be wrapped around a configuration */
 
-struct served {       /* the call or request under way, for the metrics */
+struct served {         /* the call or request under way, for the metrics */
     const char *method; /* NULL: none */
     int64_t began;
 };
@@ -24,7 +24,8 @@ static void serve_end(struct served *served, bool ok)
     if (!served->method)
         return;
     const bool config = strcmp(served->method, "update_configuration") == 0;
-    const struct cv_str labels[] = { config ? CV_STR("config") : CV_STR("session"), cv_str_of(served->method) };
+    const struct cv_str labels[] = { config ? CV_STR("config") : CV_STR("session"),
+                                     cv_str_of(served->method) };
     cv_add(metric(M_RPC_SERVER_OPERATIONS, labels), 1);
     if (!ok)
         cv_add(metric(M_RPC_SERVER_FAILURES, labels), 1);
@@ -162,15 +163,17 @@ static bool read_config(struct cv_str text, void *value, struct reason *why)
 }
 
 static const struct gojson_type version_type = { "int32", GOJSON_INT, sizeof(int64_t), NULL, NULL, NULL };
-static const struct gojson_type config_type = { "json.RawMessage", GOJSON_RAW, sizeof(struct cv_str), NULL, NULL,
-                                                read_config };
+static const struct gojson_type config_type = {
+    "json.RawMessage", GOJSON_RAW, sizeof(struct cv_str), NULL, NULL, read_config
+};
 static const struct gojson_field envelope_fields[] = {
     { "version", &version_type, offsetof(struct envelope, version), GOJSON_ALWAYS },
     { "config", &config_type, offsetof(struct envelope, config), GOJSON_ALWAYS },
     { NULL, NULL, 0, 0 },
 };
-static const struct gojson_type envelope_type = { "connection.ConfigurationUpdate", GOJSON_STRUCT,
-                                                  sizeof(struct envelope), envelope_fields, NULL, NULL };
+static const struct gojson_type envelope_type = {
+    "connection.ConfigurationUpdate", GOJSON_STRUCT, sizeof(struct envelope), envelope_fields, NULL, NULL
+};
 
 /* The edge may send more behind the object: where does it end? */
 static size_t object_end(struct cv_str text)
@@ -217,7 +220,8 @@ static void config_readable(struct stream *s)
     struct iovec v;
     while (cv_pipe_peek(s->req->up, 0, &v, 1) == 1) {
         if (r->body.n + v.iov_len > registrar_conf.config_size + ENVELOPE) {
-            cv_req_fail(s->req, CV_E_LIMIT, "configuration request: more than %zu bytes", registrar_conf.config_size);
+            cv_req_fail(s->req, CV_E_LIMIT, "configuration request: more than %zu bytes",
+                        registrar_conf.config_size);
             return;
         }
         cv_buf_add(&r->body, v.iov_base, v.iov_len);
@@ -243,8 +247,8 @@ static void config_configured(struct stream *s, uint64_t ticket, const struct co
     (void)ticket;
     bool ok = outcome->error.n == 0;
     serve_end(&r->served, ok);
-    struct cv_str body = cv_print(s->req, "{\"lastAppliedVersion\":%d,\"err\":%s}", (int)outcome->applied,
-                                  ok ? "null" : "{}");
+    struct cv_str body =
+        cv_print(s->req, "{\"lastAppliedVersion\":%d,\"err\":%s}", (int)outcome->applied, ok ? "null" : "{}");
     s->req->resp_headers = cv_headers_new(s->req);
     cv_header_set(s->req, s->req->resp_headers, CV_STR("content-type"), CV_STR("text/plain; charset=utf-8"));
     cv_header_set(s->req, s->req->resp_headers, CV_STR("content-length"), cv_print(s->req, "%zu", body.n));

@@ -136,8 +136,8 @@ static void on_ares(void *arg, int status, int timeouts, unsigned char *message,
     ask_over_tls(q);
 }
 
-struct srv_query *srv_query_new(const struct cv_self *self, const char *name, const struct dot_server *fallback,
-                                srv_done_fn *done, void *arg)
+struct srv_query *srv_query_new(const struct cv_self *self, const char *name,
+                                const struct dot_server *fallback, srv_done_fn *done, void *arg)
 {
     struct srv_query *q = cv_xcalloc(1, sizeof(*q));
     q->self = self;

@@ -11,8 +11,8 @@ const char *const sup_replaced_names[SUP_REASONS] = { "stalled", "token", "proto
 
 /* ---- log ----------------------------------------------------------------------------------------------- */
 
-static void log_conn(const struct supervisor *s, unsigned index, const char *ip, enum cv_level level, const char *error,
-                     const char *text)
+static void log_conn(const struct supervisor *s, unsigned index, const char *ip, enum cv_level level,
+                     const char *error, const char *text)
 {
     struct cv_field f[4] = { CV_I("connIndex", index), CV_I("event", 0), CV_S("ip", cv_str_of(ip)),
                              CV_S("error", cv_str_of(error)) };
@@ -171,8 +171,10 @@ static void lost(struct supervisor *s, struct link *link, int64_t now, const cha
     bool stable = now - link->since >= STABLE_MS;
     slot->live = NULL;
     if (link->protocol == SUP_HTTP2)
-        s->ops->log(s->arg, CV_INFO, CV_FIELDS(CV_I("connIndex", slot->index)), "Lost connection with the edge");
-    s->ops->log(s->arg, failure_level(s), CV_FIELDS(CV_S("error", cv_str_of(text)), CV_I("connIndex", slot->index)),
+        s->ops->log(s->arg, CV_INFO, CV_FIELDS(CV_I("connIndex", slot->index)),
+                    "Lost connection with the edge");
+    s->ops->log(s->arg, failure_level(s),
+                CV_FIELDS(CV_S("error", cv_str_of(text)), CV_I("connIndex", slot->index)),
                 "Connection terminated");
     if (stable)
         slot->retries = slot->quic_faults = 0;
@@ -234,7 +236,8 @@ static void on_sample(struct supervisor *s, struct link *link, int64_t now, cons
     link->open = r->open;
     if (r->open > 0 || r->moved)
         link->quiet_since = now;
-    bool stalled = s->conf.stall_streams && r->stuck >= s->conf.stall_streams && r->still_ms >= s->conf.stall_after;
+    bool stalled =
+        s->conf.stall_streams && r->stuck >= s->conf.stall_streams && r->still_ms >= s->conf.stall_after;
     if (!stalled || link->state != LINK_REGISTERED || link->stalled)
         return;
     char text[120];
@@ -298,7 +301,8 @@ void supervisor_addresses(struct supervisor *s, int64_t now, const struct sup_re
 }
 
 /* Connects every index anew, or at once if it waits; those whose connection is fine stay. */
-static void reconnect(struct supervisor *s, int64_t now, bool (*fine)(const struct supervisor *, const struct link *))
+static void reconnect(struct supervisor *s, int64_t now,
+                      bool (*fine)(const struct supervisor *, const struct link *))
 {
     int64_t due = now;
     for (unsigned i = 0; i < s->n && !s->draining; i++) {
@@ -392,7 +396,8 @@ void fatal(struct supervisor *s, int64_t now, const char *cause)
     const struct cv_fields *error = CV_FIELDS(CV_S("error", cv_str_of(cause)));
     s->ops->log(s->arg, CV_ERROR, error, "initial tunnel connection failed");
     s->ops->log(s->arg, CV_ERROR, NULL,
-                "Cloudflare refuses this tunnel. Check that the token is the newest of the tunnel, that the tunnel was not "
+                "Cloudflare refuses this tunnel. Check that the token is the newest of the tunnel, that the "
+                "tunnel was not "
                 "deleted, and its account. [tunnel] on_refused = retry keeps trying instead of ending.");
     s->ops->log(s->arg, CV_ERROR, error, "Initiating shutdown");
     s->draining = s->ending = true;

@@ -12,7 +12,7 @@
 
 enum sup_protocol { SUP_QUIC, SUP_HTTP2, SUP_PROTOCOLS };
 
-struct sup_conf { /* times in ms */
+struct sup_conf {                  /* times in ms */
     bool available[SUP_PROTOCOLS]; /* transports that may be used; at least one */
     int family;                    /* of addresses; AF_UNSPEC: both             */
     unsigned connections;          /* wanted */
@@ -77,6 +77,6 @@ unsigned supervisor_ready(const struct supervisor *);   /* registered and not le
 unsigned supervisor_running(const struct supervisor *); /* indexes that are connected or being connected */
 bool supervisor_draining(const struct supervisor *);
 bool supervisor_trial(const struct supervisor *); /* a new token has not proved itself yet */
-bool supervisor_idle(const struct supervisor *); /* draining, and nothing is left */
+bool supervisor_idle(const struct supervisor *);  /* draining, and nothing is left */
 
 #endif

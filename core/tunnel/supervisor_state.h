@@ -35,8 +35,8 @@ struct link { /* one connection */
     char ip[INET6_ADDRSTRLEN];
     struct sockaddr_storage local; /* our end   */
     int64_t deadline;              /* of its state */
-    int64_t since;    /* registered   */
-    unsigned token;   /* which one it was dialled with */
+    int64_t since;                 /* registered   */
+    unsigned token;                /* which one it was dialled with */
     bool stalled;
     /* leaving */
     bool unregistered; /* or known not to be possible */
@@ -55,7 +55,7 @@ struct slot { /* one index */
     bool probing; /* for QUIC alone, while HTTP/2 is live */
     struct link *legs[SUP_PROTOCOLS];
     bool tried[SUP_PROTOCOLS];
-    int64_t second_at; /* the other protocol joins in */
+    int64_t second_at;         /* the other protocol joins in */
     char ip[INET6_ADDRSTRLEN]; /* of the last leg, for the log */
     /* what it learnt */
     unsigned retries;  /* exponent of the back-off            */
@@ -114,8 +114,10 @@ void registration_accepted(struct supervisor *, struct link *, int64_t now, cons
 void registration_refused(struct supervisor *, struct link *, int64_t now, const struct conn_report *);
 
 /* log lines of a connection */
-void log_link(const struct supervisor *, const struct link *, enum cv_level, const char *error, const char *text);
-void log_slot(const struct supervisor *, const struct slot *, enum cv_level, const char *error, const char *text);
+void log_link(const struct supervisor *, const struct link *, enum cv_level, const char *error,
+              const char *text);
+void log_slot(const struct supervisor *, const struct slot *, enum cv_level, const char *error,
+              const char *text);
 enum cv_level failure_level(const struct supervisor *); /* docs/protocol.md §14.5 */
 
 #endif

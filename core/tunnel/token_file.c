@@ -88,9 +88,11 @@ static void reread(struct token_watch *w)
     if (!e)
         w->changed(w->arg, &token);
     else
-        log_line(CV_ERROR, CV_FIELDS(CV_S("error", e == CV_E_IO ? cv_str_of(err.text) : CV_STR("not a tunnel token"))),
-                 "The token file %s has changed, but holds no token that can be used; the old one stays in use",
-                 w->name);
+        log_line(
+            CV_ERROR,
+            CV_FIELDS(CV_S("error", e == CV_E_IO ? cv_str_of(err.text) : CV_STR("not a tunnel token"))),
+            "The token file %s has changed, but holds no token that can be used; the old one stays in use",
+            w->name);
 }
 
 static void on_look(struct cv_timer *timer)
@@ -104,7 +106,8 @@ static void on_look(struct cv_timer *timer)
     cv_timer_set(w->self, &w->timer, (struct cv_ms){ LOOK_MS });
 }
 
-struct token_watch *token_watch_new(const struct cv_self *self, const char *name, token_changed_fn *changed, void *arg)
+struct token_watch *token_watch_new(const struct cv_self *self, const char *name, token_changed_fn *changed,
+                                    void *arg)
 {
     struct token_watch *w = cv_xcalloc(1, sizeof(*w));
     w->self = self;

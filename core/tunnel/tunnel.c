@@ -22,7 +22,8 @@ static struct {
     const struct cv_self *self; /* of the main thread */
     uint8_t client_id[16];
     char connector_id[UUID_TEXT];
-    struct credentials *credentials, *old_credentials; /* old: while the new ones have not proved themselves */
+    struct credentials *credentials,
+        *old_credentials; /* old: while the new ones have not proved themselves */
     char *local_json;
     struct sockaddr_storage bind;
     const struct cv_instance *edges[SUP_PROTOCOLS]; /* NULL: not loaded or not wanted */
@@ -319,7 +320,8 @@ static bool given(const char *text)
 
 static enum cv_error token_invalid(struct cv_err *err)
 {
-    return cv_fail(err, CV_E_DENIED, "Provided Tunnel token is not valid.\nSee 'cloudflared tunnel run --help'.");
+    return cv_fail(err, CV_E_DENIED,
+                   "Provided Tunnel token is not valid.\nSee 'cloudflared tunnel run --help'.");
 }
 
 static bool token_is_in_file(void)
@@ -338,7 +340,8 @@ static enum cv_error load_token(struct token *token, struct cv_err *err)
 
 static struct credentials *new_credentials(struct token *token_take, unsigned generation)
 {
-    struct credentials_source from = { tunnel.client_id, &conf()->features, conf()->post_quantum, tunnel.local_json };
+    struct credentials_source from = { tunnel.client_id, &conf()->features, conf()->post_quantum,
+                                       tunnel.local_json };
     return credentials_new(token_take, generation, &from);
 }
 
@@ -394,7 +397,8 @@ static enum cv_error choose_edges(struct cv_err *err)
     }
     if (tunnel.edges[SUP_QUIC] || tunnel.edges[SUP_HTTP2])
         return CV_OK;
-    return cv_fail(err, CV_E_CONF, "protocol: no module for it is loaded; edge_quic serves quic, edge_http2 serves http2");
+    return cv_fail(err, CV_E_CONF,
+                   "protocol: no module for it is loaded; edge_quic serves quic, edge_http2 serves http2");
 }
 
 static enum cv_error read_bind_address(struct cv_err *err)
@@ -411,7 +415,8 @@ static enum cv_error read_bind_address(struct cv_err *err)
     socklen_t size = tunnel.bind.ss_family == AF_INET ? sizeof(*v4) : sizeof(*v6);
     int fd = socket(tunnel.bind.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     bool ok = fd >= 0 && bind(fd, (struct sockaddr *)&tunnel.bind, size) == 0;
-    enum cv_error e = ok ? CV_OK : cv_fail(err, CV_E_CONF, "edge_bind_address: unable to bind to %s: %m", text);
+    enum cv_error e =
+        ok ? CV_OK : cv_fail(err, CV_E_CONF, "edge_bind_address: unable to bind to %s: %m", text);
     if (fd >= 0)
         close(fd);
     return e;
@@ -423,7 +428,8 @@ enum cv_error tunnel_prepare(const struct tunnel_setup *setup, struct cv_err *er
     tunnel.setup = *setup;
     tunnel.self = worker_core_self(setup->main);
     tunnel.timer.fire = on_timer;
-    registrar_conf = (struct registrar_conf){ setup->main, conf()->rpc_timeout, (size_t)conf()->config_size.n };
+    registrar_conf =
+        (struct registrar_conf){ setup->main, conf()->rpc_timeout, (size_t)conf()->config_size.n };
     uuid_random(tunnel.client_id);
     uuid_text(tunnel.client_id, tunnel.connector_id);
     conns_setup(setup->main, on_report);

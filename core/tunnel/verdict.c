@@ -16,8 +16,9 @@ static void log_registered(const struct supervisor *s, const struct link *link, 
     char uuid[UUID_TEXT];
     uuid_text(r->uuid, uuid);
     s->ops->log(s->arg, CV_INFO,
-                CV_FIELDS(CV_I("connIndex", link->slot->index), CV_S("connection", cv_str_of(uuid)), CV_I("event", 0),
-                          CV_S("ip", cv_str_of(link->ip)), CV_S("location", cv_str_of(r->location)),
+                CV_FIELDS(CV_I("connIndex", link->slot->index), CV_S("connection", cv_str_of(uuid)),
+                          CV_I("event", 0), CV_S("ip", cv_str_of(link->ip)),
+                          CV_S("location", cv_str_of(r->location)),
                           CV_S("protocol", cv_str_of(protocol_names[link->protocol]))),
                 "Registered tunnel connection");
 }
@@ -144,7 +145,8 @@ static void token_refused(struct supervisor *s, const char *cause)
 {
     char text[768];
     snprintf(text, sizeof(text),
-             "The new token is refused, the old one stays in use: check that it is the token of this tunnel: %.512s",
+             "The new token is refused, the old one stays in use: check that it is the token of this tunnel: "
+             "%.512s",
              cause);
     s->ops->log(s->arg, CV_ERROR, NULL, text);
     s->ops->keep_old_token(s->arg);

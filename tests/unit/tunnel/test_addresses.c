@@ -188,7 +188,8 @@ static void an_address_that_is_listed_twice_counts_twice(void)
 }
 
 SUITE(addresses, TEST(takes_from_the_region_with_more_left), TEST(never_hands_out_the_one_that_just_failed),
-      TEST(a_shared_address_is_free_only_after_its_last_user), TEST(ipv6_that_fails_switches_to_ipv4_for_ten_minutes),
+      TEST(a_shared_address_is_free_only_after_its_last_user),
+      TEST(ipv6_that_fails_switches_to_ipv4_for_ten_minutes),
       TEST(ipv4_that_fails_as_second_choice_switches_back_at_once),
       TEST(ipv4_that_fails_as_first_choice_changes_nothing), TEST(ipv6_without_ipv4_stays),
       TEST(one_family_may_be_all_there_is), TEST(a_new_list_keeps_what_is_in_use),

@@ -17,13 +17,18 @@ static bool has(const struct credentials *c, const char *name, size_t *count)
 
 static void announces_each_feature_once_and_none_that_is_retired(void)
 {
-    const struct cv_str more[] = { CV_STR("support_datagram_v3_2"), CV_STR("management_logs"), CV_STR("mine"),
-                                   CV_STR("support_datagram_v3"),   CV_STR("mine"),            CV_STR("") };
+    const struct cv_str more[] = { CV_STR("support_datagram_v3_2"),
+                                   CV_STR("management_logs"),
+                                   CV_STR("mine"),
+                                   CV_STR("support_datagram_v3"),
+                                   CV_STR("mine"),
+                                   CV_STR("") };
     const struct cv_list extra = { more, 6 };
     const uint8_t id[16] = { 0 };
     struct token token = { 0 };
     size_t count;
-    struct credentials *c = credentials_new(&token, 0, &(struct credentials_source){ id, &extra, true, "{}" });
+    struct credentials *c =
+        credentials_new(&token, 0, &(struct credentials_source){ id, &extra, true, "{}" });
     CU_ASSERT_EQUAL(c->features.n, 8);
     CU_ASSERT(has(c, "postquantum", &count));
     CU_ASSERT(has(c, "support_datagram_v3_2", &count));

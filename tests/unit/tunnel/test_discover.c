@@ -97,7 +97,8 @@ static uint16_t bound_port(int fd)
 {
     struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t size = sizeof(a);
-    CV_ASSERT(bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0 && getsockname(fd, (struct sockaddr *)&a, &size) == 0);
+    CV_ASSERT(bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0 &&
+              getsockname(fd, (struct sockaddr *)&a, &size) == 0);
     return ntohs(a.sin_port);
 }
 
@@ -207,7 +208,8 @@ static void asks_dns_for_srv_records(void)
 {
     begin();
     struct dot_server none = nobody();
-    struct srv_query *q = srv_query_new(rig.self, "_v2-origintunneld._tcp.argotunnel.com", &none, on_srv, NULL);
+    struct srv_query *q =
+        srv_query_new(rig.self, "_v2-origintunneld._tcp.argotunnel.com", &none, on_srv, NULL);
     run_until(&rig.done, 1);
     CU_ASSERT_EQUAL(rig.srv.n, 2);
     CU_ASSERT_STRING_EQUAL(rig.srv.targets[0].host, "region1.t");
@@ -223,7 +225,8 @@ static void asks_over_tls_when_dns_fails(void)
     begin();
     rig.rcode = 2;
     struct dot_server server = start_tls(&s, pki, "cloudflare-dns.com");
-    struct srv_query *q = srv_query_new(rig.self, "_v2-origintunneld._tcp.argotunnel.com", &server, on_srv, NULL);
+    struct srv_query *q =
+        srv_query_new(rig.self, "_v2-origintunneld._tcp.argotunnel.com", &server, on_srv, NULL);
     run_until(&rig.done, 1);
     CU_ASSERT_EQUAL(rig.srv.n, 2);
     CU_ASSERT_PTR_NOT_NULL(strstr(rig.why, "DNS: "));
@@ -284,11 +287,10 @@ static uint32_t percent(void *arg, uint32_t below)
 
 static void orders_by_priority_and_weight(void)
 {
-    static const struct srv_answer given = { .targets = { { "c", 1, 20, 0 },
-                                                          { "light", 1, 10, 10 },
-                                                          { "heavy", 1, 10, 90 },
-                                                          { "a", 1, 5, 0 } },
-                                             .n = 4 };
+    static const struct srv_answer given = {
+        .targets = { { "c", 1, 20, 0 }, { "light", 1, 10, 10 }, { "heavy", 1, 10, 90 }, { "a", 1, 5, 0 } },
+        .n = 4
+    };
     for (chance = 0; chance < 100; chance += 9) {
         struct srv_answer a = given;
         srv_order(&a, percent, NULL);
@@ -404,8 +406,9 @@ static void starts_from_the_cache_while_dns_is_down(void)
 static void passes_over_broken_lines_of_the_cache(void)
 {
     char file[] = "/tmp/culvert-cache-XXXXXX";
-    static const char text[] = "1 192.0.2.1:7844\n\nx\n3 192.0.2.2:7844\n2 [2001:db8::1]:7844\n2 name:7844\n2 192.0.2.3\n"
-                               "1 192.0.2.4:99999\n2 192.0.2.5:1";
+    static const char text[] =
+        "1 192.0.2.1:7844\n\nx\n3 192.0.2.2:7844\n2 [2001:db8::1]:7844\n2 name:7844\n2 192.0.2.3\n"
+        "1 192.0.2.4:99999\n2 192.0.2.5:1";
     struct sockaddr_storage addrs[EDGE_REGIONS][CACHE_ADDRS_MAX];
     size_t n[EDGE_REGIONS];
     int fd = mkstemp(file);
@@ -453,7 +456,8 @@ static void splits_host_and_port(void)
 }
 
 SUITE(discover, TEST(asks_dns_for_srv_records), TEST(asks_over_tls_when_dns_fails),
-      TEST(trusts_no_name_server_with_another_name), TEST(says_how_both_ways_failed), TEST(may_be_given_up_at_any_time),
-      TEST(orders_by_priority_and_weight), TEST(broken_answers_are_none), TEST(a_list_goes_to_the_regions_in_turn),
-      TEST(finds_the_regions_by_dns), TEST(tries_again_until_dns_works), TEST(starts_from_the_cache_while_dns_is_down),
+      TEST(trusts_no_name_server_with_another_name), TEST(says_how_both_ways_failed),
+      TEST(may_be_given_up_at_any_time), TEST(orders_by_priority_and_weight), TEST(broken_answers_are_none),
+      TEST(a_list_goes_to_the_regions_in_turn), TEST(finds_the_regions_by_dns),
+      TEST(tries_again_until_dns_works), TEST(starts_from_the_cache_while_dns_is_down),
       TEST(passes_over_broken_lines_of_the_cache), TEST(splits_host_and_port));

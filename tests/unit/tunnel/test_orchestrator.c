@@ -49,8 +49,8 @@ static void follows_the_recorded_sequence(void)
     size_t i, n;
     yyjson_arr_foreach(steps, i, n, step)
     {
-        orchestrator_update((int32_t)yyjson_get_sint(yyjson_obj_get(step, "version")), vector_str(step, "config"),
-                            on_outcome, NULL);
+        orchestrator_update((int32_t)yyjson_get_sint(yyjson_obj_get(step, "version")),
+                            vector_str(step, "config"), on_outcome, NULL);
         harness_turn(h);
         CU_ASSERT_EQUAL(answers, i + 1);
         CU_ASSERT_EQUAL(applied, yyjson_get_sint(yyjson_obj_get(step, "last_applied_version")));
@@ -127,4 +127,5 @@ static void reads_rules_from_a_file(void)
 }
 
 SUITE(orchestrator, TEST(follows_the_recorded_sequence), TEST(answers_only_when_the_workers_follow),
-      TEST(what_waits_at_the_end_is_let_go), TEST(has_rules_of_its_own_before_the_first), TEST(reads_rules_from_a_file));
+      TEST(what_waits_at_the_end_is_let_go), TEST(has_rules_of_its_own_before_the_first),
+      TEST(reads_rules_from_a_file));

@@ -28,9 +28,9 @@ static const uint8_t tunnel_id[16] = { 0xf4, 0x7a, 0xc1, 0x0b, 0x58, 0xcc, 0x43,
 static const uint8_t client_id[16] = { 0x6b, 0xa7, 0xb8, 0x10, 0x9d, 0xad, 0x41, 0xd1,
                                        0x80, 0xb4, 0x00, 0xc0, 0x4f, 0xd4, 0x30, 0xc8 };
 static uint8_t secret[32];
-static const struct cv_str features[] = { CV_STR("allow_remote_config"), CV_STR("serialized_headers"),
-                                          CV_STR("support_datagram_v2"), CV_STR("support_quic_eof"),
-                                          CV_STR("management_logs"),     CV_STR("postquantum"),
+static const struct cv_str features[] = { CV_STR("allow_remote_config"),  CV_STR("serialized_headers"),
+                                          CV_STR("support_datagram_v2"),  CV_STR("support_quic_eof"),
+                                          CV_STR("management_logs"),      CV_STR("postquantum"),
                                           CV_STR("support_datagram_v3_2") };
 
 static void on_report(const struct conn_report *r)
@@ -43,8 +43,9 @@ static void set_ip(int family, const char *ip)
 {
     struct sockaddr_storage *a = &rig.conn.base.pub.local;
     a->ss_family = (sa_family_t)family;
-    inet_pton(family, ip, family == AF_INET ? (void *)&((struct sockaddr_in *)a)->sin_addr
-                                            : (void *)&((struct sockaddr_in6 *)a)->sin6_addr);
+    inet_pton(family, ip,
+              family == AF_INET ? (void *)&((struct sockaddr_in *)a)->sin_addr
+                                : (void *)&((struct sockaddr_in6 *)a)->sin6_addr);
 }
 
 static void begin(int64_t rpc_timeout_ms)
@@ -60,13 +61,19 @@ static void begin(int64_t rpc_timeout_ms)
     conns_setup(rig.h->worker, on_report);
     orchestrator_setup(rig.h->worker, &rig.h->worker, 1);
     rig.credentials = (struct credentials){
-        .refs = 1, .features = { features, 5 }, .arch = "linux_amd64",
-        .token = { .account_tag = (char *)"0123456789abcdef0123456789abcdef", .secret = { (char *)secret, 32 } },
+        .refs = 1,
+        .features = { features, 5 },
+        .arch = "linux_amd64",
+        .token = { .account_tag = (char *)"0123456789abcdef0123456789abcdef",
+                   .secret = { (char *)secret, 32 } },
     };
     memcpy(rig.credentials.token.id, tunnel_id, 16);
     memcpy(rig.credentials.client_id, client_id, 16);
-    rig.conn = (struct connection){ .base = { .pub = { .magic = CONN_MAGIC } }, .id = 77, .worker = rig.h->worker,
-                                    .edge = &rig.h->selfs[0], .credentials = &rig.credentials };
+    rig.conn = (struct connection){ .base = { .pub = { .magic = CONN_MAGIC } },
+                                    .id = 77,
+                                    .worker = rig.h->worker,
+                                    .edge = &rig.h->selfs[0],
+                                    .credentials = &rig.credentials };
     set_ip(AF_INET, "192.0.2.10");
 }
 
@@ -124,11 +131,13 @@ static void sent_exactly(const char *kase, const char *const *messages, size_t n
         cv_buf_add(&want, b.p, b.n);
         cv_buf_free(&b);
     }
-    CU_ASSERT(vector_same((struct cv_str){ (char *)rig.sent.p, rig.sent.n }, (struct cv_str){ (char *)want.p, want.n }));
+    CU_ASSERT(vector_same((struct cv_str){ (char *)rig.sent.p, rig.sent.n },
+                          (struct cv_str){ (char *)want.p, want.n }));
     cv_buf_free(&want);
 }
-#define SENT(kase, ...)                                                                                                \
-    sent_exactly(kase, (const char *const[]){ __VA_ARGS__ }, sizeof((const char *const[]){ __VA_ARGS__ }) / sizeof(char *))
+#define SENT(kase, ...)                                                                                      \
+    sent_exactly(kase, (const char *const[]){ __VA_ARGS__ },                                                 \
+                 sizeof((const char *const[]){ __VA_ARGS__ }) / sizeof(char *))
 
 /* ---- registration ---------------------------------------------------------------------------------------- */
 
@@ -151,8 +160,8 @@ static void registers_and_unregisters_as_recorded(void)
     CU_ASSERT_EQUAL_FATAL(rig.n, 2);
     CU_ASSERT_EQUAL(rig.reports[1].what, CONN_UNREGISTERED);
     CU_ASSERT_EQUAL(rig.reports[1].error, CV_OK);
-    SENT("reg-ok-remote", "c0-bootstrap", "c1-call", "c2-finish", "c3-finish", "c4-call", "c5-finish", "c6-release",
-         "c7-abort");
+    SENT("reg-ok-remote", "c0-bootstrap", "c1-call", "c2-finish", "c3-finish", "c4-call", "c5-finish",
+         "c6-release", "c7-abort");
     CU_ASSERT(cv_pipe_finished(rig.req->down));
     end();
 }
@@ -175,8 +184,8 @@ static void tells_its_own_rules_when_they_are_managed_here(void)
     control_unregister(&rig.conn, (struct cv_ms){ 5000 });
     turn();
     receive_vector("rpc/reg-ok-local-s3-return");
-    SENT("reg-ok-local", "c0-bootstrap", "c1-call", "c2-finish", "c3-finish", "c4-call", "c5-finish", "c6-call",
-         "c7-finish", "c8-release", "c9-abort");
+    SENT("reg-ok-local", "c0-bootstrap", "c1-call", "c2-finish", "c3-finish", "c4-call", "c5-finish",
+         "c6-call", "c7-finish", "c8-release", "c9-abort");
     yyjson_doc_free(doc);
     end();
 }
@@ -310,7 +319,8 @@ static void a_cut_answer_is_read_in_pieces(void)
 {
     begin(5000);
     open_stream(CV_CONTROL);
-    struct cv_buf b = vector_bytes("rpc/reg-ok-remote-s0-return"), c = vector_bytes("rpc/reg-ok-remote-s1-return");
+    struct cv_buf b = vector_bytes("rpc/reg-ok-remote-s0-return"),
+                  c = vector_bytes("rpc/reg-ok-remote-s1-return");
     cv_buf_add(&b, c.p, c.n);
     for (size_t i = 0; i < b.n; i++)
         receive(b.p + i, 1);
@@ -400,7 +410,8 @@ static void an_answer_to_a_stream_that_is_gone_is_dropped(void)
 {
     begin(5000);
     open_stream(CV_RPC);
-    struct cv_buf b = vector_bytes("rpc/cfd-update-ok-c1-call"), a = vector_bytes("rpc/cfd-update-ok-c0-bootstrap");
+    struct cv_buf b = vector_bytes("rpc/cfd-update-ok-c1-call"),
+                  a = vector_bytes("rpc/cfd-update-ok-c0-bootstrap");
     cv_pipe_write(rig.req->up, a.p, a.n);
     cv_pipe_write(rig.req->up, b.p, b.n);
     event_base_loop(rig.h->worker->base, EVLOOP_NONBLOCK);
@@ -451,7 +462,8 @@ static void answers_configurations_by_request(void)
         turn();
         CU_ASSERT_EQUAL(rig.req->status, cases[i].answer ? 200 : 502);
         if (cases[i].answer) {
-            CU_ASSERT(cv_str_eq((struct cv_str){ (char *)rig.sent.p, rig.sent.n }, cv_str_of(cases[i].answer)));
+            CU_ASSERT(
+                cv_str_eq((struct cv_str){ (char *)rig.sent.p, rig.sent.n }, cv_str_of(cases[i].answer)));
             CU_ASSERT(cv_str_eq(rig.content_type, CV_STR("text/plain; charset=utf-8")));
         }
         end();
@@ -471,12 +483,13 @@ static void refuses_a_configuration_that_is_too_long(void)
     end();
 }
 
-SUITE(registrar, TEST(registers_and_unregisters_as_recorded), TEST(tells_its_own_rules_when_they_are_managed_here),
-      TEST(another_index_never_tells_rules), TEST(a_refused_local_configuration_changes_nothing),
-      TEST(reports_each_kind_of_refusal), TEST(reports_an_edge_that_keeps_silent),
-      TEST(reports_a_stream_that_ends_before_the_answer), TEST(garbage_on_the_control_stream_ends_it_alone),
-      TEST(unregistering_without_a_control_stream_says_so), TEST(refuses_a_second_control_stream),
-      TEST(a_cut_answer_is_read_in_pieces), TEST(answers_configurations_by_rpc_as_recorded),
-      TEST(an_rpc_stream_ends_with_the_edges_abort), TEST(an_rpc_stream_does_not_live_for_ever),
-      TEST(refuses_udp_sessions), TEST(an_answer_to_a_stream_that_is_gone_is_dropped),
-      TEST(answers_configurations_by_request), TEST(refuses_a_configuration_that_is_too_long));
+SUITE(registrar, TEST(registers_and_unregisters_as_recorded),
+      TEST(tells_its_own_rules_when_they_are_managed_here), TEST(another_index_never_tells_rules),
+      TEST(a_refused_local_configuration_changes_nothing), TEST(reports_each_kind_of_refusal),
+      TEST(reports_an_edge_that_keeps_silent), TEST(reports_a_stream_that_ends_before_the_answer),
+      TEST(garbage_on_the_control_stream_ends_it_alone), TEST(unregistering_without_a_control_stream_says_so),
+      TEST(refuses_a_second_control_stream), TEST(a_cut_answer_is_read_in_pieces),
+      TEST(answers_configurations_by_rpc_as_recorded), TEST(an_rpc_stream_ends_with_the_edges_abort),
+      TEST(an_rpc_stream_does_not_live_for_ever), TEST(refuses_udp_sessions),
+      TEST(an_answer_to_a_stream_that_is_gone_is_dropped), TEST(answers_configurations_by_request),
+      TEST(refuses_a_configuration_that_is_too_long));

@@ -246,8 +246,9 @@ static void a_duplicate_rotates_on_either_transport(void)
         unsigned before = LAST(0)->port;
         world_up(LAST(0)->id);
         world_refused(LAST(0)->id, "EDUPCONN", true, 0);
-        CU_ASSERT_PTR_NOT_NULL(world_said("Unable to establish connection. error=already connected to this server, "
-                                          "trying another address"));
+        CU_ASSERT_PTR_NOT_NULL(
+            world_said("Unable to establish connection. error=already connected to this server, "
+                       "trying another address"));
         CU_ASSERT_PTR_NOT_NULL(world_last(CLOSE, LAST(0)->id));
         world_pass(2000);
         CU_ASSERT_NOT_EQUAL(LAST(0)->port, before);
@@ -705,7 +706,9 @@ static void an_edge_that_does_not_answer_cannot_hold_up_an_idle_process(void)
     world_connect(0);
     supervisor_shutdown(world.s, world.now, "terminated");
     CU_ASSERT_EQUAL(world_last(UNREGISTER, LAST(0)->id)->amount, 5000);
-    struct conn_report r = { .id = LAST(0)->id, .what = CONN_UNREGISTERED, .error = CV_E_TIMEOUT, .text = "late" };
+    struct conn_report r = {
+        .id = LAST(0)->id, .what = CONN_UNREGISTERED, .error = CV_E_TIMEOUT, .text = "late"
+    };
     supervisor_report(world.s, world.now, &r);
     CU_ASSERT_EQUAL(world_said("error=late")->level, CV_WARN);
     world_pass(500);
@@ -844,27 +847,31 @@ static void replaces_everything_after_a_sleep(void)
 }
 
 SUITE(supervisor, TEST(starts_the_first_connection_alone),
-      TEST(starts_the_others_with_spacing_once_the_first_has_registered), TEST(gives_each_index_an_address_of_its_own),
-      TEST(asks_for_no_more_connections_than_there_are_addresses), TEST(logs_the_registration_with_its_location),
-      TEST(backs_off_exponentially_up_to_the_cap), TEST(tells_the_edge_its_previous_attempts_up_to_the_cap),
-      TEST(never_spins_on_one_address_that_refuses), TEST(waits_less_than_a_second_after_a_good_connection_was_lost),
+      TEST(starts_the_others_with_spacing_once_the_first_has_registered),
+      TEST(gives_each_index_an_address_of_its_own),
+      TEST(asks_for_no_more_connections_than_there_are_addresses),
+      TEST(logs_the_registration_with_its_location), TEST(backs_off_exponentially_up_to_the_cap),
+      TEST(tells_the_edge_its_previous_attempts_up_to_the_cap), TEST(never_spins_on_one_address_that_refuses),
+      TEST(waits_less_than_a_second_after_a_good_connection_was_lost),
       TEST(waits_longer_when_connections_die_young), TEST(reconnects_at_once_when_all_were_lost_together),
       TEST(says_error_while_nothing_is_up_and_warning_otherwise), TEST(rotates_after_a_failed_dial),
       TEST(comes_back_to_its_address_after_a_loss), TEST(a_duplicate_rotates_on_either_transport),
       TEST(another_refusal_keeps_the_address_and_is_logged_in_full), TEST(waits_when_no_address_is_free),
-      TEST(honours_retry_after), TEST(bounds_retry_after), TEST(ends_with_1_when_refused_for_good_before_any_success),
-      TEST(goes_on_when_told_to), TEST(goes_on_after_refusals_that_may_pass),
-      TEST(never_ends_once_it_has_been_accepted), TEST(gives_up_on_a_silent_control_stream),
-      TEST(gives_up_on_a_dial_that_never_ends), TEST(tries_http2_at_once_when_quic_is_refused),
-      TEST(tries_http2_beside_quic_that_is_silent), TEST(takes_quic_when_it_connects_first),
-      TEST(a_fixed_protocol_is_never_left), TEST(prefers_http2_where_quic_connects_but_does_not_work),
-      TEST(comes_back_to_quic_make_before_break), TEST(probes_again_later_when_quic_still_fails),
-      TEST(replaces_a_half_dead_connection), TEST(leaves_a_slow_visitor_alone),
-      TEST(gives_up_a_half_dead_connection_that_has_no_other_place),
+      TEST(honours_retry_after), TEST(bounds_retry_after),
+      TEST(ends_with_1_when_refused_for_good_before_any_success), TEST(goes_on_when_told_to),
+      TEST(goes_on_after_refusals_that_may_pass), TEST(never_ends_once_it_has_been_accepted),
+      TEST(gives_up_on_a_silent_control_stream), TEST(gives_up_on_a_dial_that_never_ends),
+      TEST(tries_http2_at_once_when_quic_is_refused), TEST(tries_http2_beside_quic_that_is_silent),
+      TEST(takes_quic_when_it_connects_first), TEST(a_fixed_protocol_is_never_left),
+      TEST(prefers_http2_where_quic_connects_but_does_not_work), TEST(comes_back_to_quic_make_before_break),
+      TEST(probes_again_later_when_quic_still_fails), TEST(replaces_a_half_dead_connection),
+      TEST(leaves_a_slow_visitor_alone), TEST(gives_up_a_half_dead_connection_that_has_no_other_place),
       TEST(shutdown_before_the_first_registration_ends_with_0), TEST(shutdown_during_the_wait_ends_at_once),
-      TEST(shutdown_without_addresses_ends_at_once), TEST(shutdown_unregisters_and_leaves_when_it_has_been_quiet),
+      TEST(shutdown_without_addresses_ends_at_once),
+      TEST(shutdown_unregisters_and_leaves_when_it_has_been_quiet),
       TEST(shutdown_takes_no_longer_than_the_grace_period), TEST(a_grace_period_of_0_closes_at_once),
-      TEST(an_edge_that_does_not_answer_cannot_hold_up_an_idle_process), TEST(drains_without_ending_and_ends_later),
-      TEST(a_new_token_proves_itself_before_the_others_follow), TEST(a_new_token_that_is_refused_is_dropped),
-      TEST(a_new_token_that_meets_trouble_is_tried_again), TEST(replaces_connections_whose_path_is_gone),
-      TEST(tries_at_once_when_the_network_comes_back), TEST(replaces_everything_after_a_sleep));
+      TEST(an_edge_that_does_not_answer_cannot_hold_up_an_idle_process),
+      TEST(drains_without_ending_and_ends_later), TEST(a_new_token_proves_itself_before_the_others_follow),
+      TEST(a_new_token_that_is_refused_is_dropped), TEST(a_new_token_that_meets_trouble_is_tried_again),
+      TEST(replaces_connections_whose_path_is_gone), TEST(tries_at_once_when_the_network_comes_back),
+      TEST(replaces_everything_after_a_sleep));

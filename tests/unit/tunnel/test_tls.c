@@ -52,7 +52,9 @@ static void a_chain_may_end_at_an_anchor(void)
     PEM_write_bio_PUBKEY(pem, key);
     BIO_write(pem, "", 1);
     BIO_get_mem_data(pem, &p);
-    struct tls_anchor anchor = { .subject = { { "CN", "An authority" } }, .not_after = "20991231000000Z", .key = p };
+    struct tls_anchor anchor = { .subject = { { "CN", "An authority" } },
+                                 .not_after = "20991231000000Z",
+                                 .key = p };
     X509 *root = tls_anchor_cert(&anchor);
     SSL_CTX *server = pki_server(pki, "h2.cftunnel.com", PKI_GOOD);
     X509_STORE *store = X509_STORE_new();
@@ -178,8 +180,10 @@ static void offers_the_groups_of_the_protocol(void)
         bool post_quantum;
         const char *server, *got; /* NULL: none in common */
     } cases[] = {
-        { false, "X25519MLKEM768:P-256:X25519", "X25519MLKEM768" }, { false, "P-256", "secp256r1" },
-        { false, "X25519:P-384", NULL },                          { true, "X25519MLKEM768:P-256", "X25519MLKEM768" },
+        { false, "X25519MLKEM768:P-256:X25519", "X25519MLKEM768" },
+        { false, "P-256", "secp256r1" },
+        { false, "X25519:P-384", NULL },
+        { true, "X25519MLKEM768:P-256", "X25519MLKEM768" },
         { true, "P-256:X25519", NULL },
     };
     struct pki *pki = pki_new("Test CA");

@@ -87,7 +87,8 @@ static void on_log(void *arg, enum cv_level level, const struct cv_fields *field
         if (strcmp(fields->v[i].name, "connIndex") == 0)
             a->index = (unsigned)fields->v[i].i;
         if (strcmp(fields->v[i].name, "error") == 0)
-            snprintf(a->text + n, sizeof(a->text) - (size_t)n, " error=" CV_STR_FMT, CV_STR_ARG(fields->v[i].s));
+            snprintf(a->text + n, sizeof(a->text) - (size_t)n, " error=" CV_STR_FMT,
+                     CV_STR_ARG(fields->v[i].s));
     }
 }
 
@@ -257,9 +258,11 @@ void world_down(uint32_t id, const char *why)
 
 void world_refused(uint32_t id, const char *why, bool should_retry, int64_t retry_after_ms)
 {
-    struct conn_report r = {
-        .id = id, .what = CONN_REFUSED, .answered = true, .should_retry = should_retry, .retry_after_ms = retry_after_ms
-    };
+    struct conn_report r = { .id = id,
+                             .what = CONN_REFUSED,
+                             .answered = true,
+                             .should_retry = should_retry,
+                             .retry_after_ms = retry_after_ms };
     snprintf(r.text, sizeof(r.text), "%s", why);
     report(&r);
 }

@@ -31,14 +31,14 @@ extern struct world world;
 
 /* Both transports, `connections` of them, defaults of the options; no addresses yet. chance 0.5, now 0. */
 void world_begin(unsigned connections);
-void world_conf(void); /* makes the supervisor; change world.conf before */
+void world_conf(void);          /* makes the supervisor; change world.conf before */
 void world_addresses(size_t n); /* ports 1 … n, in turn to either region; starts it */
 void world_end(void);
 void world_pass(int64_t ms); /* timers fire on their way */
 
 const struct action *world_last(enum act, unsigned index); /* of that index (DIAL) or id; NULL: none */
-const struct action *world_dial(unsigned index);           /* the last; ends the test program if there is none */
-const struct action *world_said(const char *part);         /* the last log line that contains it; NULL: none */
+const struct action *world_dial(unsigned index);   /* the last; ends the test program if there is none */
+const struct action *world_said(const char *part); /* the last log line that contains it; NULL: none */
 size_t world_count(enum act);
 void world_forget(void); /* the record */
 

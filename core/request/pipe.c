@@ -3,8 +3,8 @@
  * The chunks of a thread are capped (limits.memory). A peer that was given a window may always fill it; an origin's
  * answer, which nobody promised room to, shrinks to one chunk a pipe while the thread is over the cap. So memory stays
  * bounded, and since an empty pipe always has room, no writer waits for a credit that never comes. */
-#include "request/stock.h"
 #include "request/state.h"
+#include "request/stock.h"
 
 #include "culvert/wire.h"
 
@@ -88,6 +88,8 @@ static void drop_first(struct cv_pipe *p)
     p->first = c->next;
     if (!p->first)
         p->last = NULL;
+    if (p->mark == c)
+        p->mark = NULL;
     give_chunk(stock_of(p), c);
 }
 
@@ -208,17 +210,27 @@ void cv_pipe_finish(struct cv_pipe *p)
     request_wake(p->req);
 }
 
-int cv_pipe_peek(const struct cv_pipe *p, size_t skip, struct iovec *iov, int max)
+/* A QUIC edge reads far ahead of what is acknowledged, a packet at a time: it goes on where it was. */
+int cv_pipe_peek(struct cv_pipe *p, size_t skip, struct iovec *iov, int max)
 {
+    uint64_t gone = p->total - p->held, want = gone + skip;
+    struct chunk *c = p->first;
+    uint64_t at = c ? gone - c->from : 0; /* of c->data[0] */
+    if (p->mark && want >= p->mark_at) {
+        c = p->mark;
+        at = p->mark_at;
+    }
+    for (; c && want >= at + c->to; c = c->next)
+        at += c->to;
+    if (!c || max < 1)
+        return 0;
+    p->mark = c;
+    p->mark_at = at;
+    size_t from = (size_t)(want - at);
     int n = 0;
-    for (struct chunk *c = p->first; c && n < max; c = c->next) {
-        size_t in = c->to - c->from;
-        if (skip >= in) {
-            skip -= in;
-            continue;
-        }
-        iov[n++] = (struct iovec){ c->data + c->from + skip, in - skip };
-        skip = 0;
+    for (; c && c->to > from && n < max; c = c->next) {
+        iov[n++] = (struct iovec){ c->data + from, c->to - from };
+        from = 0;
     }
     return n;
 }

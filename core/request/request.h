@@ -44,6 +44,8 @@ struct cv_pipe {
     size_t limit;
     size_t news;     /* bytes consumed that the writer has not been told of */
     uint64_t total;  /* bytes ever written                  */
+    struct chunk *mark; /* where peek() found its first byte last time, or NULL */
+    uint64_t mark_at;   /* which of all bytes mark->data[0] is                  */
     bool finished;   /* by the writer                       */
     bool readable;   /* the reader is to be woken           */
     bool dead;       /* the request is over: writes vanish  */

@@ -208,7 +208,7 @@ static ssize_t read_body(nghttp2_session *session, int32_t id, uint8_t *buf, siz
     struct h2_stream *s = nghttp2_session_get_stream_user_data(session, id);
     if (!s || s->req->error)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    const struct cv_pipe *down = s->req->down;
+    struct cv_pipe *down = s->req->down;
     struct iovec first = { NULL, 0 };
     cv_pipe_peek(down, 0, &first, 1);
     size_t n = first.iov_len < max ? first.iov_len : max;

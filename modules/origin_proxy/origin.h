@@ -75,7 +75,7 @@ struct origin_sender {
     bool begun;   /* bytes of the pipe have left: no retry any more */
 };
 /* What is to be written next, body bytes straight from the pipe: number of iovecs, 0 if nothing is there. max >= 4. */
-int origin_sender_iov(struct origin_sender *, const struct cv_pipe *body, struct iovec *, int max);
+int origin_sender_iov(struct origin_sender *, struct cv_pipe *body, struct iovec *, int max);
 /* The first n bytes of that are written: those of the pipe are consumed. */
 void origin_sender_sent(struct origin_sender *, struct cv_pipe *body, size_t n);
 /* A new connection: all that has left is to be sent again. Only if not begun. */

@@ -33,7 +33,7 @@ static size_t body_bytes(const struct origin_sender *s, const struct cv_pipe *bo
     return s->framing == ORIGIN_RAW || held < s->left ? held : (size_t)s->left;
 }
 
-static int body_iov(const struct cv_pipe *body, size_t n, struct iovec *iov, int max)
+static int body_iov(struct cv_pipe *body, size_t n, struct iovec *iov, int max)
 {
     int found = n ? cv_pipe_peek(body, 0, iov, max) : 0;
     int used = 0;
@@ -53,7 +53,7 @@ static size_t total(const struct iovec *iov, int n)
     return sum;
 }
 
-int origin_sender_iov(struct origin_sender *s, const struct cv_pipe *body, struct iovec *iov, int max)
+int origin_sender_iov(struct origin_sender *s, struct cv_pipe *body, struct iovec *iov, int max)
 {
     static const char crlf[] = "\r\n";
     int n = 0;

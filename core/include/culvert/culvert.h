@@ -165,7 +165,7 @@ size_t cv_pipe_write(struct cv_pipe *, const void *, size_t n);     /* copies; s
 int cv_pipe_reserve(struct cv_pipe *, struct iovec *, int max);     /* or readv() into it: free space,     */
 void cv_pipe_commit(struct cv_pipe *, size_t n);                    /* then say how much was filled        */
 void cv_pipe_finish(struct cv_pipe *);                              /* writer: clean end                   */
-int cv_pipe_peek(const struct cv_pipe *, size_t skip, struct iovec *, int max); /* reader: bytes from `skip` on */
+int cv_pipe_peek(struct cv_pipe *, size_t skip, struct iovec *, int max); /* reader: bytes from `skip` on */
 void cv_pipe_consume(struct cv_pipe *, size_t n);                   /* reader: the first n are gone        */
 bool cv_pipe_finished(const struct cv_pipe *);                      /* the writer has called finish        */
 bool cv_pipe_ended(const struct cv_pipe *);                         /* finished and empty                  */

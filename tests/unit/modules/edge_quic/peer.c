@@ -128,7 +128,7 @@ static bool write_one(struct peer *p, struct peer_stream *s)
     ngtcp2_ssize n = ngtcp2_conn_writev_stream(p->quic, NULL, NULL, packet, sizeof packet, &taken,
                                                piece && piece->fin ? NGTCP2_WRITE_STREAM_FLAG_FIN : 0,
                                                piece ? s->id : -1, &v, piece ? 1 : 0, now());
-    if (n == NGTCP2_ERR_STREAM_SHUT_WR || n == NGTCP2_ERR_STREAM_NOT_FOUND)
+    if (s && (n == NGTCP2_ERR_STREAM_SHUT_WR || n == NGTCP2_ERR_STREAM_NOT_FOUND))
         s->stopped = true;
     if (piece && taken >= 0) {
         piece->at += (size_t)taken;

@@ -125,6 +125,13 @@ static int bind_port(const char *host, const char *port, struct cv_err *err)
     return fd;
 }
 
+/* getaddrinfo() takes a number beyond 65535 and cuts it. */
+static bool is_port(const char *text)
+{
+    size_t n = strspn(text, "0123456789");
+    return n > 0 && n <= 5 && text[n] == '\0' && strtol(text, NULL, 10) <= UINT16_MAX;
+}
+
 /* "host:port", "[v6]:port", ":port" */
 static bool split_address(const char *listen, char *host, size_t size, const char **port)
 {
@@ -139,7 +146,7 @@ static bool split_address(const char *listen, char *host, size_t size, const cha
     memcpy(host, begin, (size_t)(end - begin));
     host[end - begin] = '\0';
     *port = colon + 1;
-    return **port != '\0';
+    return is_port(*port);
 }
 
 static int bind_known_port(const char *host, struct cv_err *err)
@@ -158,7 +165,7 @@ static int open_listener(const char *listen, struct cv_err *err)
 {
     char host[256];
     const char *port;
-    struct cv_err why = { .text = "not host:port" };
+    struct cv_err why = { .text = "not host:port, with a port up to 65535" };
     int fd = -1;
     if (split_address(listen, host, sizeof(host), &port))
         fd = strcmp(port, "0") == 0 ? bind_known_port(host, &why) : bind_port(host, port, &why);

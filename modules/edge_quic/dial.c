@@ -159,7 +159,7 @@ static void fill_settings(const struct quic_conf *conf, ngtcp2_settings *s, uint
     s->cc_algo = conf->congestion_control ? NGTCP2_CC_ALGO_BBR : NGTCP2_CC_ALGO_CUBIC;
     s->max_tx_udp_payload_size = QUIC_PACKET;
     s->handshake_timeout = 2 * (uint64_t)conf->handshake_timeout.ms * QUIC_MS;
-    s->max_window = conf->conn_window.n;
+    s->max_window = conf->conn_window.n / 2; /* the other half: quic_stream_took() */
     s->max_stream_window = conf->stream_window.n;
     s->no_pmtud = conf->disable_pmtu_discovery;
     s->pmtud_probes = probes;

@@ -131,7 +131,7 @@ static ssize_t begin(struct quic_stream *s, const uint8_t *p, size_t n)
 static void write_up(struct quic_stream *s, const uint8_t *p, size_t n)
 {
     size_t written = cv_pipe_write(s->req->up, p, n);
-    s->owed += written;
+    quic_stream_took(s, written);
     quic_stream_credit(s, n - written);
 }
 

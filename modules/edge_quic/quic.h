@@ -135,6 +135,7 @@ struct quic_conn {
     unsigned n_headless;
     size_t batch;           /* bytes of the packets sent last           */
     uint64_t in_flight;     /* stream bytes sent and not acknowledged   */
+    uint64_t unread;        /* bytes in all `up` together               */
     bool window_full;       /* the edge's connection window is used up  */
     bool up, down;          /* cv_conn_up(), cv_conn_down() were called */
     bool handshaken, reset; /* told by callbacks                        */
@@ -202,6 +203,9 @@ void quic_stream_unqueue(struct quic_stream *);
 bool quic_stream_raw(const struct cv_req *);
 /* n bytes of the edge are gone: it may send as many again, on the stream and on the connection. */
 void quic_stream_credit(struct quic_stream *, uint64_t n);
+/* `up` has n bytes more. The stream gets credit when they have left, the connection at once, up to a half of what it
+ * may hold: an origin that does not read must not use up the window that all streams share. */
+void quic_stream_took(struct quic_stream *, size_t n);
 /* For write_stream_timeout: the wait begins anew. */
 void quic_stream_touch(struct quic_stream *);
 /* Stream and request part; whoever takes the request decides how it ends. */

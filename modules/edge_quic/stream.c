@@ -63,6 +63,32 @@ void quic_stream_credit(struct quic_stream *s, uint64_t n)
     ngtcp2_conn_extend_max_offset(s->conn->quic, n);
 }
 
+static uint64_t withheld(const struct quic_conn *c)
+{
+    uint64_t most = quic_conf_of(c)->conn_window.n / 2;
+    return c->unread > most ? c->unread - most : 0;
+}
+
+void quic_stream_took(struct quic_stream *s, size_t n)
+{
+    struct quic_conn *c = s->conn;
+    uint64_t before = withheld(c);
+    s->owed += n;
+    c->unread += n;
+    ngtcp2_conn_extend_max_offset(c->quic, n - (withheld(c) - before));
+}
+
+/* n of the bytes that it took have left. */
+static void gave(struct quic_stream *s, uint64_t n)
+{
+    struct quic_conn *c = s->conn;
+    uint64_t before = withheld(c);
+    s->owed -= n;
+    c->unread -= n;
+    if (!c->down)
+        ngtcp2_conn_extend_max_offset(c->quic, before - withheld(c));
+}
+
 static void forget_unacked(struct quic_stream *s)
 {
     s->conn->in_flight -= s->sent - s->acked;
@@ -78,9 +104,7 @@ struct cv_req *quic_stream_part(struct quic_stream *s)
     ((struct quic_slot *)cv_slot(req, s->conn->self))->stream = NULL;
     s->req = NULL;
     quic_stream_unqueue(s);
-    if (!s->conn->down) /* the stream needs no more credit, the connection would miss it */
-        ngtcp2_conn_extend_max_offset(s->conn->quic, s->owed);
-    s->owed = 0;
+    gave(s, s->owed); /* the stream needs no more credit, the connection would miss it */
     forget_unacked(s);
     return req;
 }
@@ -143,8 +167,9 @@ void quic_credit(const struct cv_self *self, struct cv_req *req, size_t n)
     struct quic_stream *s = stream_of(self, req);
     if (!s)
         return;
-    s->owed -= n;
-    quic_stream_credit(s, n);
+    gave(s, n);
+    if (!s->conn->down)
+        ngtcp2_conn_extend_max_stream_offset(s->conn->quic, s->id, n);
     quic_flush_later(s->conn);
 }
 

@@ -15,15 +15,33 @@ struct loopback_conf {
 };
 
 static const struct cv_option options[] = {
-    CV_OPT(struct loopback_conf, listen, "127.0.0.1:8088", "Address to listen on, ip:port. Plain HTTP, no guard: loopback only."),
+    CV_OPT(struct loopback_conf, listen, "127.0.0.1:8088",
+           "Address to listen on, ip:port. Plain HTTP, no guard: loopback only."),
     CV_OPT_END
 };
 
+/* evutil_parse_sockaddr_port() takes no port 0, which means any. */
+static bool parse_address(const char *text, struct sockaddr_storage *addr, int *size)
+{
+    size_t n = strlen(text);
+    bool any = n > 2 && strcmp(text + n - 2, ":0") == 0;
+    char *with_port = cv_xmemdup0(text, n);
+    if (any)
+        with_port[n - 1] = '1';
+    bool good = evutil_parse_sockaddr_port(with_port, (struct sockaddr *)addr, size) == 0;
+    free(with_port);
+    if (good && any && addr->ss_family == AF_INET)
+        ((struct sockaddr_in *)addr)->sin_port = 0;
+    else if (good && any)
+        ((struct sockaddr_in6 *)addr)->sin6_port = 0;
+    return good;
+}
+
 static int open_listener(const char *address, struct cv_err *err)
 {
-    struct sockaddr_storage addr;
+    struct sockaddr_storage addr = { 0 };
     int size = sizeof(addr), on = 1;
-    if (evutil_parse_sockaddr_port(address, (struct sockaddr *)&addr, &size) != 0) {
+    if (!parse_address(address, &addr, &size)) {
         cv_fail(err, CV_E_CONF, "edge_loopback: listen = %s is not ip:port", address);
         return -1;
     }
@@ -42,27 +60,27 @@ static int open_listener(const char *address, struct cv_err *err)
 static enum cv_error init(struct cv_self *self, struct cv_err *err)
 {
     const struct loopback_conf *conf = self->conf;
-    int *fd = cv_xmalloc(sizeof(*fd));
-    *fd = open_listener(conf->listen, err);
-    self->shared = fd;
-    if (*fd < 0)
+    int fd = open_listener(conf->listen, err);
+    if (fd < 0)
         return CV_E_CONF;
-    struct sockaddr_in addr;
+    self->shared = cv_xmemdup0(&fd, sizeof(fd));
+    struct sockaddr_storage addr;
     socklen_t size = sizeof(addr);
-    getsockname(*fd, (struct sockaddr *)&addr, &size);
-    cv_log(self, CV_INFO, NULL, "Loopback edge listens on port %d", ntohs(addr.sin_port));
+    getsockname(fd, (struct sockaddr *)&addr, &size);
+    in_port_t port = addr.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&addr)->sin6_port
+                                                : ((struct sockaddr_in *)&addr)->sin_port;
+    cv_log(self, CV_INFO, NULL, "Loopback edge listens on port %d", ntohs(port));
     return CV_OK;
 }
 
 static void fini(struct cv_self *self)
 {
-    int *fd = self->shared;
-    if (fd && *fd >= 0)
-        close(*fd);
-    free(fd);
+    close(*(int *)self->shared);
+    free(self->shared);
 }
 
-static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *addr, int n, void *arg)
+static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *addr, int n,
+                      void *arg)
 {
     (void)listener;
     (void)addr;
@@ -91,8 +109,8 @@ static void stop(struct cv_self *self)
 }
 
 CV_MODULE(edge_loopback, .summary = "A local HTTP listener in the edge's place, for work and tests.",
-          .options = options, .conf_size = sizeof(struct loopback_conf), .slot_size = sizeof(struct loopback_slot),
-          .init = init, .fini = fini, .start = start, .stop = stop,
+          .options = options, .conf_size = sizeof(struct loopback_conf),
+          .slot_size = sizeof(struct loopback_slot), .init = init, .fini = fini, .start = start, .stop = stop,
           .edge = &(const struct cv_edge_ops){
               .head = loopback_head,
               .end = { .readable = loopback_readable, .credit = loopback_credit, .closed = loopback_closed },

@@ -18,12 +18,12 @@ struct loopback_conn {
     struct cv_req *req; /* the one being served */
     struct cv_buf name, value;
     size_t head_bytes;
-    bool raw;        /* after 101: bytes, not messages           */
-    bool chunked;    /* how the response is framed               */
+    bool raw;     /* after 101: bytes, not messages           */
+    bool chunked; /* how the response is framed               */
     bool keep_alive;
     bool message_ended;
     bool head_sent;
-    bool closing;    /* once what is written has gone out        */
+    bool closing; /* once what is written has gone out        */
 };
 
 static struct loopback_conn *conn_of(const struct cv_self *self, struct cv_req *req)
@@ -217,7 +217,8 @@ void loopback_head(const struct cv_self *self, struct cv_req *req)
     struct cv_str name, value;
     c->raw = req->status == 101;
     c->head_sent = true;
-    evbuffer_add_printf(out, "HTTP/1.1 %d %s\r\n", req->status, req->error ? cv_error_text(req->error) : "");
+    const char *phrase = llhttp_status_name((llhttp_status_t)req->status);
+    evbuffer_add_printf(out, "HTTP/1.1 %d %s\r\n", req->status, phrase ? phrase : "Unknown");
     for (size_t i = 0; cv_header_at(req->resp_headers, i, &name, &value); i++)
         if (c->raw || !cv_str_caseeq(name, CV_STR("connection")))
             evbuffer_add_printf(out, CV_STR_FMT ": " CV_STR_FMT "\r\n", CV_STR_ARG(name), CV_STR_ARG(value));
@@ -226,7 +227,8 @@ void loopback_head(const struct cv_self *self, struct cv_req *req)
     if (c->chunked)
         evbuffer_add_printf(out, "Transfer-Encoding: chunked\r\n");
     if (req->error)
-        evbuffer_add_printf(out, "Content-Length: %zu\r\nContent-Type: text/plain\r\n", req->error_text.n + 1);
+        evbuffer_add_printf(out, "Content-Length: %zu\r\nContent-Type: text/plain\r\n",
+                            req->error_text.n + 1);
     evbuffer_add_printf(out, "\r\n");
     if (!req->error)
         return;

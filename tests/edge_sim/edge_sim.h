@@ -11,7 +11,7 @@
 #define EDGE_SIM_H
 
 #include "culvert/culvert.h"
-#include "loop/mem.h"
+#include "culvert/mem.h"
 
 #include <openssl/ssl.h>
 #include <sys/queue.h>

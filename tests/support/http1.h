@@ -4,7 +4,7 @@
 #ifndef TESTS_HTTP1_H
 #define TESTS_HTTP1_H
 
-#include "loop/mem.h"
+#include "culvert/mem.h"
 
 #include <stdbool.h>
 #include <sys/types.h>

@@ -1,7 +1,7 @@
 /* pki.c: a certificate authority made at run time, for tests: it lives and dies with the process. */
 #include "pki.h"
 
-#include "loop/mem.h"
+#include "culvert/mem.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

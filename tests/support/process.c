@@ -1,7 +1,7 @@
 /* process.c: a child process under test: started, listened to by a thread, waited for, killed with the test program. */
 #include "process.h"
 
-#include "loop/mem.h"
+#include "culvert/mem.h"
 
 #include <errno.h>
 #include <fcntl.h>

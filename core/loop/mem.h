@@ -1,2 +1,0 @@
-/* mem.h: moved to culvert/mem.h. */
-#include "culvert/mem.h"

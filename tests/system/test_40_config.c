@@ -1,0 +1,165 @@
+/* test_40_config.c: configurations pushed by the edge: new, refused, old, and while requests run. */
+#include "scene.h"
+
+#include <yyjson.h>
+
+static sem_t go;
+
+/* What the connector answered to a push. */
+struct verdict {
+    int applied;
+    char err[1024];
+};
+
+static struct verdict push(struct scene *t, int version, const char *rules)
+{
+    char target[40], *text;
+    struct verdict v = { .applied = -99 };
+    snprintf(target, sizeof(target), "/config?version=%d", version);
+    scene_rules(t, rules, &text);
+    struct answer a = scene_control(t, "POST", target, text);
+    free(text);
+    yyjson_doc *doc = yyjson_read(answer_text(&a), a.body.n, 0);
+    yyjson_val *root = yyjson_doc_get_root(doc), *one = yyjson_arr_get_first(root);
+    CU_ASSERT_EQUAL(a.status, 200);
+    CU_ASSERT_EQUAL(yyjson_arr_size(root), 1);
+    v.applied = yyjson_get_int(yyjson_obj_get(one, "applied"));
+    const char *err = yyjson_get_str(yyjson_obj_get(one, "err"));
+    snprintf(v.err, sizeof(v.err), "%s", err ? err : "");
+    yyjson_doc_free(doc);
+    answer_free(&a);
+    return v;
+}
+
+static int status_of(struct scene *t, const char *target)
+{
+    struct answer a = scene_get(t, target);
+    int status = a.status;
+    answer_free(&a);
+    return status;
+}
+
+/* ---- while requests run ------------------------------------------------------------------------------- */
+
+enum { RUNNING = 50 };
+
+static bool in_two_halves(struct http1 *h, void *unused)
+{
+    (void)unused;
+    http1_sendf(h, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n01234");
+    return sem_within(&go, PATIENCE_MS) && http1_send(h, "56789", 5);
+}
+
+static void running_requests_end_under_the_rules_they_began_with(void)
+{
+    static struct http1 visitors[RUNNING];
+    for (each_transport(transport)) {
+        sem_init(&go, 0, 0);
+        struct scene *t = scene_start(&(struct setup){ .transport = transport, .connections = 2,
+                                                       .origin = in_two_halves });
+        for (int i = 0; i < RUNNING; i++)
+            CU_ASSERT_TRUE_FATAL(scene_open(t, &visitors[i], "GET", "/", NULL) && http1_answer(&visitors[i], "GET"));
+        struct verdict v = push(t, 2, "{\"ingress\":[{\"service\":\"http_status:418\"}]}");
+        CU_ASSERT_EQUAL(v.applied, 2);
+        CU_ASSERT_EQUAL(status_of(t, "/"), 418); /* at once: the answer meant that all workers follow */
+        unsigned right = 0;
+        for (int i = 0; i < RUNNING; i++) {
+            struct cv_buf body = { 0 };
+            sem_post(&go);
+            CU_ASSERT_EQUAL(status_of(t, "/"), 418);
+            right += http1_read_all(&visitors[i], &body) == 0 && body.n == 10 && memcmp(body.p, "0123456789", 10) == 0;
+            cv_buf_free(&body);
+            http1_close(&visitors[i]);
+        }
+        CU_ASSERT_EQUAL(right, RUNNING);
+        CU_ASSERT_EQUAL(scene_metric(t, "cloudflared_tunnel_request_errors"), 0);
+        scene_stop(t);
+    }
+}
+
+/* ---- versions and refusals ---------------------------------------------------------------------------- */
+
+static const struct {
+    const char *config, *why; /* part of it */
+} refused[] = {
+    { "{\"ingress\":[{\"hostname\":\"a.example\",\"service\":\"$ORIGIN\"}]}", "The last ingress rule must match all URLs" },
+    { "{\"ingress\":[{\"service\":\"$ORIGIN/path\"}]}", "ingress rules don't support proxying to a different path" },
+    { "{\"ingress\":[{\"service\":\"localhost\"}]}", "is an invalid address" },
+    { "{\"ingress\":[{\"hostname\":\"a.example\",\"path\":\"(\",\"service\":\"$ORIGIN\"},{\"service\":\"$ORIGIN\"}]}",
+      "Rule #1 has an invalid regex" },
+    { "{\"ingress\":[{\"service\":\"http_status:1000\"}]}", "invalid HTTP status code: 1000" },
+    { "{\"ingress\":{}}", "json: cannot unmarshal object" },
+    { "{\"originRequest\":{\"connectTimeout\":\"30s\"}}", "strconv.ParseInt: parsing" },
+};
+
+static void what_is_wrong_is_refused_and_what_is_old_ignored(void)
+{
+    for (each_transport(transport)) {
+        struct scene *t = scene_start(&(struct setup){ .transport = transport });
+        struct verdict v = push(t, 7, "{\"ingress\":[{\"service\":\"http_status:418\"}]}");
+        CU_ASSERT_EQUAL(v.applied, 7);
+        CU_ASSERT_STRING_EQUAL(v.err, "");
+        for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+            process_forget(t->culvert);
+            v = push(t, 8, refused[i].config);
+            CU_ASSERT_EQUAL(v.applied, 7);
+            if (strcmp(transport, "quic") == 0)
+                CHECK_HOLDS(v.err, refused[i].why);
+            CU_ASSERT_TRUE(v.err[0] == '{' || strcmp(transport, "quic") == 0); /* an object that says nothing */
+            char *said = process_output(t->culvert);
+            CHECK_HOLDS(said, refused[i].why);
+            free(said);
+            CU_ASSERT_EQUAL(status_of(t, "/"), 418);
+        }
+        for (int version = 6; version <= 7; version++) {
+            v = push(t, version, "{\"ingress\":[{\"service\":\"http_status:404\"}]}");
+            CU_ASSERT_EQUAL(v.applied, 7);
+            CU_ASSERT_STRING_EQUAL(v.err, "");
+            CU_ASSERT_EQUAL(status_of(t, "/"), 418);
+        }
+        CU_ASSERT_TRUE(process_says(t->culvert, "Current version is equal or newer than received version", PATIENCE_MS));
+        v = push(t, 8, "{\"ingress\":[{\"service\":\"$ORIGIN\"}]}"); /* the number that was refused may come again */
+        CU_ASSERT_EQUAL(v.applied, 8);
+        CU_ASSERT_EQUAL(status_of(t, "/"), 200);
+        CU_ASSERT_EQUAL(scene_metric(t, "cloudflared_orchestration_config_version"), 8);
+        scene_stop(t);
+    }
+}
+
+/* ---- /config ------------------------------------------------------------------------------------------ */
+
+#define SETTINGS(connect, host)                                                                              \
+    "{\"connectTimeout\":" connect ",\"tlsTimeout\":10,\"tcpKeepAlive\":30,\"noHappyEyeballs\":false,"       \
+    "\"keepAliveTimeout\":90,\"keepAliveConnections\":100,\"httpHostHeader\":\"" host "\","                  \
+    "\"originServerName\":\"\",\"matchSNItoHost\":false,\"caPool\":\"\",\"noTLSVerify\":false,"              \
+    "\"disableChunkedEncoding\":false,\"bastionMode\":false,\"proxyAddress\":\"127.0.0.1\","                 \
+    "\"proxyPort\":0,\"proxyType\":\"\",\"ipRules\":null,\"http2Origin\":false,"                             \
+    "\"access\":{\"teamName\":\"\",\"audTag\":null}}"
+
+static void the_configuration_in_force_can_be_read(void)
+{
+    static const char rules[] = "{\"originRequest\":{\"connectTimeout\":5},\"ingress\":["
+                                "{\"hostname\":\"a.example\",\"path\":\"^/x\",\"service\":\"http://127.0.0.1:9\","
+                                "\"originRequest\":{\"httpHostHeader\":\"inner\"}},{\"service\":\"http_status:404\"}],"
+                                "\"warp-routing\":{\"maxActiveFlows\":7}}";
+    static const char shown[] =
+        "{\"version\":1,\"config\":{\"ingress\":["
+        "{\"hostname\":\"a.example\",\"path\":\"^/x\",\"service\":\"http://127.0.0.1:9\",\"Handlers\":null,"
+        "\"originRequest\":" SETTINGS("5", "inner") "},"
+        "{\"hostname\":\"\",\"path\":null,\"service\":\"http_status:404\",\"Handlers\":null,"
+        "\"originRequest\":" SETTINGS("5", "") "}],"
+        "\"warp-routing\":{\"maxActiveFlows\":7},\"originRequest\":" SETTINGS("5", "") "}}";
+    for (each_transport(transport)) {
+        struct scene *t = scene_start(&(struct setup){ .transport = transport, .rules = rules });
+        struct answer a = scene_metrics(t, "/config");
+        CHECK_STATUS(a, 200);
+        CU_ASSERT_STRING_EQUAL(answer_text(&a), shown);
+        if (strcmp(answer_text(&a), shown) != 0)
+            fprintf(stderr, "  is     %s\n  wanted %s\n", answer_text(&a), shown);
+        answer_free(&a);
+        scene_stop(t);
+    }
+}
+
+SUITE(system_40_config, TEST(running_requests_end_under_the_rules_they_began_with),
+      TEST(what_is_wrong_is_refused_and_what_is_old_ignored), TEST(the_configuration_in_force_can_be_read));

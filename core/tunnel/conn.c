@@ -110,6 +110,7 @@ static void run_buried(void *arg)
 static void bury(struct connection *c)
 {
     cv_timer_clear(&c->sample);
+    goodbye_free(c);
     if (c->edge_has_it)
         c->edge->instance->module->edge->gone(c->edge, &c->base.pub);
     credentials_unref(c->credentials);
@@ -197,6 +198,15 @@ struct tally {
     unsigned open, stuck;
 };
 
+/* Waits for the edge: to take what we have, or to send the body that it announced. An idle WebSocket or an answer that
+ * takes its time waits for nobody there. */
+static bool is_stuck(const struct request *r)
+{
+    bool body_due =
+        r->pub.type == CV_HTTP && r->pub.body_length != 0 && !r->up.finished && r->pub.status == 0;
+    return r->down.held > 0 || (body_due && r->up.held == 0);
+}
+
 static struct tally count_requests(const struct connection *c)
 {
     struct tally t = { 0, 0, 0 };
@@ -204,7 +214,7 @@ static struct tally count_requests(const struct connection *c)
         if (r->pub.type > CV_TCP)
             continue;
         t.open++;
-        t.stuck += r->down.held > 0;
+        t.stuck += is_stuck(r);
         t.mark += r->pub.id * 0x9e3779b97f4a7c15u + r->up.total + r->down.total - r->down.held;
     }
     return t;
@@ -287,6 +297,14 @@ static void run_close(void *arg)
     free(o);
 }
 
+static void run_goodbye(void *arg)
+{
+    struct order *o = arg;
+    if (!o->conn->is_down)
+        goodbye_begin(o->conn);
+    free(o);
+}
+
 static void run_watch(void *arg)
 {
     struct order *o = arg;
@@ -306,6 +324,11 @@ void conn_unregister(uint32_t id, struct cv_ms timeout)
 void conn_close(uint32_t id)
 {
     send_order(id, run_close, (struct cv_ms){ 0 });
+}
+
+void conn_goodbye(uint32_t id)
+{
+    send_order(id, run_goodbye, (struct cv_ms){ 0 });
 }
 
 void conn_watch(uint32_t id, struct cv_ms every)

@@ -9,6 +9,7 @@
 #include "tunnel/credentials.h"
 
 struct control; /* registrar: the control stream */
+struct goodbye; /* goodbye.c */
 
 enum { CONN_LOCATION = 32 };
 
@@ -43,7 +44,7 @@ struct conn_report {
     /* SAMPLE */
     unsigned open;    /* requests of visitors                                                            */
     bool moved;       /* since the last sample something was begun, ended or got bytes across            */
-    unsigned stuck;   /* streams with bytes that the edge does not take                                  */
+    unsigned stuck;   /* streams that wait for the edge, either way                                      */
     int64_t still_ms; /* how long nothing of the whole connection has moved                              */
 };
 typedef void conn_report_fn(const struct conn_report *);
@@ -55,6 +56,7 @@ void conn_dial(const struct conn_order *);
 /* Orders for connections that are down already vanish. */
 void conn_unregister(uint32_t id, struct cv_ms timeout); /* UNREGISTERED follows, unless DOWN comes first */
 void conn_close(uint32_t id);                            /* DOWN follows                                  */
+void conn_goodbye(uint32_t id);                          /* WebSockets are told: close 1012               */
 void conn_watch(uint32_t id, struct cv_ms every);        /* how often a SAMPLE comes                      */
 /* Objects that exist, down ones included that still hold requests. */
 unsigned conns_count(void);
@@ -82,12 +84,16 @@ struct connection {
     struct cv_ms sample_every;
     uint64_t sample_mark;
     int64_t moved_at;
+    struct goodbye *goodbye;
 };
 static inline struct connection *connection_of(struct cv_conn *conn)
 {
     CV_ASSERT(conn->magic == CONN_MAGIC);
     return (struct connection *)conn;
 }
+/* goodbye.c: tells the WebSockets that are between two messages that this end restarts. */
+void goodbye_begin(struct connection *);
+void goodbye_free(struct connection *);
 /* Sends it to the main thread, id filled in. */
 void connection_report(const struct connection *, struct conn_report *);
 

@@ -2,13 +2,20 @@
  * the process is all of them together (docs/protocol.md §15). */
 #include "tunnel/supervisor_state.h"
 
+void leave_until(struct link *link, int64_t now, int64_t deadline)
+{
+    int64_t half = (deadline - now) / 2;
+    link->deadline = deadline;
+    link->goodbye_at = deadline - (half < GOODBYE_MS ? half : GOODBYE_MS);
+}
+
 void leave(struct supervisor *s, struct link *link, int64_t now, int64_t limit)
 {
     struct slot *slot = link->slot;
     if (slot->live == link)
         slot->live = NULL;
     link->state = LINK_LEAVING;
-    link->deadline = now + limit;
+    leave_until(link, now, now + limit);
     link->quiet_since = now;
     link->unregistered = false;
     if (limit <= 0) {
@@ -24,8 +31,12 @@ void leave(struct supervisor *s, struct link *link, int64_t now, int64_t limit)
 void leave_check(struct supervisor *s, struct link *link, int64_t now)
 {
     bool quiet = link->unregistered && link->open == 0 && now - link->quiet_since >= s->conf.settle;
-    if (quiet || now >= link->deadline)
+    if (quiet || now >= link->deadline) {
         link_close(s, link);
+    } else if (now >= link->goodbye_at) {
+        link->goodbye_at = NEVER;
+        s->ops->goodbye(s->arg, link->id);
+    }
 }
 
 void leave_all(struct supervisor *s, int64_t now)
@@ -37,7 +48,7 @@ void leave_all(struct supervisor *s, int64_t now)
         if (link->state == LINK_REGISTERED)
             leave(s, link, now, s->conf.grace);
         else if (link->state == LINK_LEAVING && link->deadline > s->drain_until)
-            link->deadline = s->drain_until;
+            leave_until(link, now, s->drain_until);
 }
 
 void end_if_empty(struct supervisor *s)

@@ -96,7 +96,10 @@ static int64_t next_time(const struct supervisor *s)
     }
     for (const struct link *link = s->links; link; link = link->next) {
         at = min_of(at, link->deadline);
-        if (link->state == LINK_LEAVING && link->unregistered && link->open == 0)
+        if (link->state != LINK_LEAVING)
+            continue;
+        at = min_of(at, link->goodbye_at);
+        if (link->unregistered && link->open == 0)
             at = min_of(at, link->quiet_since + s->conf.settle);
     }
     return at;
@@ -230,12 +233,22 @@ static void replace(struct supervisor *s, struct slot *slot, int64_t due, enum s
     slot->due = due;
 }
 
+/* It was slow: what it has may take as long as on any other connection that was replaced. */
+static void not_dead_after_all(const struct supervisor *s, struct link *link, int64_t now)
+{
+    link->stalled = false;
+    if (!s->draining)
+        leave_until(link, now, now + s->conf.replaced_limit);
+}
+
 static void on_sample(struct supervisor *s, struct link *link, int64_t now, const struct conn_report *r)
 {
     struct slot *slot = link->slot;
     link->open = r->open;
     if (r->open > 0 || r->moved)
         link->quiet_since = now;
+    if (link->stalled && link->state == LINK_LEAVING && r->moved && r->open > 0)
+        not_dead_after_all(s, link, now);
     bool stalled =
         s->conf.stall_streams && r->stuck >= s->conf.stall_streams && r->still_ms >= s->conf.stall_after;
     if (!stalled || link->state != LINK_REGISTERED || link->stalled)

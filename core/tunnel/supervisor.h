@@ -39,6 +39,7 @@ struct sup_ops {
     void (*dial)(void *arg, const struct sup_dial *);
     void (*unregister)(void *arg, uint32_t id, int64_t timeout_ms);
     void (*close)(void *arg, uint32_t id);
+    void (*goodbye)(void *arg, uint32_t id); /* its WebSockets are to hear that the end is near */
     void (*watch)(void *arg, uint32_t id, int64_t every_ms); /* samples wanted */
     void (*timer)(void *arg, int64_t at_ms);                 /* tick then; INT64_MAX: never */
     void (*announce)(void *arg);                             /* the first registration of the process */

@@ -15,6 +15,7 @@ enum {
     STABLE_MS = 10000,      /* a connection that lived so long was a good one    */
     DIAL_MS = 45000,        /* for edge modules that forget their own time limit */
     QUIC_FAULTS = 2,        /* so many failures past the handshake: HTTP/2 first */
+    GOODBYE_MS = 2000,      /* before requests are cut, WebSockets are told      */
     PROBE_DOUBLINGS = 8     /* reprobe grows up to so many times                 */
 };
 
@@ -42,6 +43,7 @@ struct link { /* one connection */
     bool unregistered; /* or known not to be possible */
     unsigned open;
     int64_t quiet_since;
+    int64_t goodbye_at;
 };
 
 struct slot { /* one index */
@@ -100,6 +102,7 @@ void attempt_after_loss(struct supervisor *, struct slot *, int64_t now);
 
 /* leave.c */
 void leave(struct supervisor *, struct link *, int64_t now, int64_t limit);
+void leave_until(struct link *, int64_t now, int64_t deadline);
 void leave_check(struct supervisor *, struct link *, int64_t now);
 void leave_all(struct supervisor *, int64_t now);
 void end_if_empty(struct supervisor *);

@@ -124,6 +124,12 @@ static void act_close(void *arg, uint32_t id)
     conn_close(id);
 }
 
+static void act_goodbye(void *arg, uint32_t id)
+{
+    (void)arg;
+    conn_goodbye(id);
+}
+
 static void act_watch(void *arg, uint32_t id, int64_t every_ms)
 {
     (void)arg;
@@ -244,6 +250,7 @@ static const struct sup_ops actions = {
     .dial = act_dial,
     .unregister = act_unregister,
     .close = act_close,
+    .goodbye = act_goodbye,
     .watch = act_watch,
     .timer = act_timer,
     .announce = act_announce,

@@ -571,6 +571,23 @@ static void replaces_a_half_dead_connection(void)
     world_end();
 }
 
+static void spares_the_requests_of_one_that_was_only_slow(void)
+{
+    world_begin(1);
+    world_addresses(2);
+    world_connect(0);
+    uint32_t old = LAST(0)->id;
+    world_sample(old, 5, false, 5, 10000);
+    world_connect(0);
+    world_sample(old, 5, true, 5, 0);
+    for (int i = 0; i < 60; i++) {
+        world_pass(1000);
+        world_sample(old, 5, false, 5, 1000);
+    }
+    CU_ASSERT_PTR_NULL(world_last(CLOSE, old));
+    world_end();
+}
+
 static void leaves_a_slow_visitor_alone(void)
 {
     world_begin(1);
@@ -681,9 +698,12 @@ static void shutdown_takes_no_longer_than_the_grace_period(void)
         world_pass(1000);
     }
     CU_ASSERT_PTR_NULL(world_last(CLOSE, id));
+    CU_ASSERT_PTR_NOT_NULL_FATAL(world_last(GOODBYE, id));
+    CU_ASSERT_EQUAL(world_last(GOODBYE, id)->at, 28000);
     world_sample(id, 1, true, 0, 0);
     world_pass(1000);
     CU_ASSERT_PTR_NOT_NULL(world_last(CLOSE, id));
+    CU_ASSERT_EQUAL(world_count(GOODBYE), 1);
     world_end();
 }
 
@@ -865,7 +885,8 @@ SUITE(supervisor, TEST(starts_the_first_connection_alone),
       TEST(takes_quic_when_it_connects_first), TEST(a_fixed_protocol_is_never_left),
       TEST(prefers_http2_where_quic_connects_but_does_not_work), TEST(comes_back_to_quic_make_before_break),
       TEST(probes_again_later_when_quic_still_fails), TEST(replaces_a_half_dead_connection),
-      TEST(leaves_a_slow_visitor_alone), TEST(gives_up_a_half_dead_connection_that_has_no_other_place),
+      TEST(spares_the_requests_of_one_that_was_only_slow), TEST(leaves_a_slow_visitor_alone),
+      TEST(gives_up_a_half_dead_connection_that_has_no_other_place),
       TEST(shutdown_before_the_first_registration_ends_with_0), TEST(shutdown_during_the_wait_ends_at_once),
       TEST(shutdown_without_addresses_ends_at_once),
       TEST(shutdown_unregisters_and_leaves_when_it_has_been_quiet),

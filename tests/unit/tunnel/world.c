@@ -40,6 +40,12 @@ static void on_close(void *arg, uint32_t id)
     record(CLOSE)->id = id;
 }
 
+static void on_goodbye(void *arg, uint32_t id)
+{
+    (void)arg;
+    record(GOODBYE)->id = id;
+}
+
 static void on_watch(void *arg, uint32_t id, int64_t every)
 {
     (void)arg;
@@ -107,8 +113,9 @@ static bool on_source(void *arg, const struct sockaddr_storage *to, struct socka
     return true;
 }
 
-static const struct sup_ops ops = { on_dial,     on_unregister, on_close, on_watch, on_timer,  on_announce,
-                                    on_replaced, on_keep_old,   on_end,   on_log,   on_random, on_source };
+static const struct sup_ops ops = { on_dial,  on_unregister, on_close,    on_goodbye,  on_watch,
+                                    on_timer, on_announce,   on_replaced, on_keep_old, on_end,
+                                    on_log,   on_random,     on_source };
 
 void world_begin(unsigned connections)
 {

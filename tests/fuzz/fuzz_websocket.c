@@ -1,0 +1,36 @@
+/* fuzz_websocket.c: a client's frames: what is read must not depend on how the bytes come. */
+#include "culvert/mem.h"
+#include "origin_proxy/websocket.h"
+
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
+
+/* All the data and one byte for each control frame; false: a fault. */
+static bool read_by(const uint8_t *bytes, size_t n, size_t step, struct cv_buf *out)
+{
+    struct origin_ws ws = { .head_n = 0 };
+    for (size_t at = 0, used, got; at < n; at += used) {
+        size_t part = n - at < step ? n - at : step;
+        enum origin_ws_found found =
+            origin_ws_read(&ws, bytes + at, part, &used, cv_buf_reserve(out, part), &got);
+        CV_ASSERT(used > 0 && used <= part && got <= used && ws.control_n <= ORIGIN_WS_CONTROL_MAX);
+        out->n += got;
+        if (found == ORIGIN_WS_FOUND_FAULT)
+            return false;
+        uint8_t mark = (uint8_t)found;
+        cv_buf_add(out, &mark, found ? 1 : 0);
+    }
+    return true;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
+{
+    struct cv_buf whole = { 0 }, pieces = { 0 };
+    bool good = read_by(bytes, n, n, &whole);
+    CV_ASSERT(read_by(bytes, n, 3, &pieces) == good);
+    CV_ASSERT(whole.n == pieces.n && (whole.n == 0 || memcmp(whole.p, pieces.p, whole.n) == 0));
+    cv_buf_free(&whole);
+    cv_buf_free(&pieces);
+    return 0;
+}

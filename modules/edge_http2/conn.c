@@ -22,8 +22,10 @@ void h2_down(struct h2_conn *c, enum cv_error e, const char *fmt, ...)
     if (c->state == H2_DOWN)
         return;
     c->state = H2_DOWN;
-    event_del(c->read_event);
-    event_del(c->write_event);
+    if (c->fd >= 0) {
+        event_del(c->read_event);
+        event_del(c->write_event);
+    }
     cv_timer_clear(&c->timer);
     cv_timer_clear(&c->alive);
     char text[400];
@@ -41,11 +43,18 @@ static void free_conn(struct h2_conn *c)
     cv_late_clear(c->self, &c->flush);
     nghttp2_session_del(c->session);
     SSL_free(c->ssl);
-    if (c->read_event)
+    if (c->lookup)
+        cv_resolve_cancel(c->lookup);
+    if (c->fd >= 0) {
         event_free(c->read_event);
-    if (c->write_event)
         event_free(c->write_event);
-    close(c->fd);
+        close(c->fd);
+    }
+    if (c->proxy) {
+        h2_dialogue_free(&c->dialogue);
+        OPENSSL_cleanse(c->proxy, sizeof(*c->proxy));
+        free(c->proxy);
+    }
     cv_buf_free(&c->backlog);
     free(c->out);
     free(c);
@@ -87,17 +96,21 @@ static void on_timer(struct cv_timer *t)
 {
     struct h2_conn *c = CV_OWNER(t, struct h2_conn, timer);
     switch (c->state) {
-    case H2_CONNECTING: h2_down(c, CV_E_TIMEOUT, "no TCP connection within %lld ms",
-                                (long long)h2_conf(c)->connect_timeout.ms);
+    case H2_RESOLVING:
+    case H2_CONNECTING:
+    case H2_PROXY:
+        h2_down(c, CV_E_TIMEOUT, "no TCP connection within %lld ms",
+                (long long)h2_conf(c)->connect_timeout.ms);
         break;
-    case H2_HANDSHAKE: h2_down(c, CV_E_TIMEOUT, "no TLS handshake within %lld ms",
-                               (long long)h2_conf(c)->handshake_timeout.ms);
+    case H2_HANDSHAKE:
+        h2_down(c, CV_E_TIMEOUT, "no TLS handshake within %lld ms",
+                (long long)h2_conf(c)->handshake_timeout.ms);
         break;
-    case H2_OPEN: h2_down(c, CV_E_TIMEOUT, "the edge did not begin HTTP/2 within %lld ms",
-                          (long long)h2_conf(c)->settings_timeout.ms);
+    case H2_OPEN:
+        h2_down(c, CV_E_TIMEOUT, "the edge did not begin HTTP/2 within %lld ms",
+                (long long)h2_conf(c)->settings_timeout.ms);
         break;
-    case H2_CLOSING: h2_down(c, CV_OK, "closed");
-        break;
+    case H2_CLOSING: h2_down(c, CV_OK, "closed"); break;
     case H2_DOWN: break;
     }
 }
@@ -188,22 +201,71 @@ static void shake_hands(struct h2_conn *c)
     cv_conn_up(c->pub);
 }
 
+static void start_tls(struct h2_conn *c)
+{
+    c->state = H2_HANDSHAKE;
+    cv_timer_set(c->self, &c->timer, h2_conf(c)->handshake_timeout);
+    h2_tls_start(c);
+    shake_hands(c);
+}
+
+/* ---- the proxy in between ------------------------------------------------------------------------------- */
+
+/* A few dozen bytes into an empty socket: they fit, or something is very wrong. */
+static void say(struct h2_conn *c, struct cv_buf *out)
+{
+    ssize_t sent = out->n ? send(c->fd, out->p, out->n, MSG_NOSIGNAL) : 0;
+    bool all = sent == (ssize_t)out->n;
+    OPENSSL_cleanse(out->p, out->n);
+    cv_buf_free(out);
+    if (!all)
+        h2_down(c, CV_E_IO, "writing to the proxy %s: %s", c->proxy->host, strerror(errno));
+}
+
+static void greet_proxy(struct h2_conn *c)
+{
+    struct cv_buf out = { 0 };
+    c->state = H2_PROXY;
+    h2_dialogue_begin(&c->dialogue, c->proxy, &c->pub->addr, &out);
+    say(c, &out);
+}
+
+static void hear_proxy(struct h2_conn *c)
+{
+    uint8_t bytes[512];
+    struct cv_buf out = { 0 };
+    struct cv_err err = { "" };
+    ssize_t n = recv(c->fd, bytes, sizeof(bytes), 0);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n <= 0) {
+        h2_down(c, CV_E_IO, "the proxy %s closed the connection", c->proxy->host);
+        return;
+    }
+    switch (h2_dialogue_feed(&c->dialogue, bytes, (size_t)n, &out, &err)) {
+    case H2_MORE: say(c, &out); break;
+    case H2_DONE: start_tls(c); break;
+    case H2_FAILED: h2_down(c, CV_E_DENIED, "%s: %s", c->proxy->host, err.text); break;
+    }
+}
+
 static void connected(struct h2_conn *c)
 {
     int error = 0;
     socklen_t size = sizeof(error);
     getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &size);
     if (error) {
-        h2_down(c, CV_E_REFUSED, "DialContext error: %s", strerror(error));
+        h2_down(c, CV_E_REFUSED, "DialContext error: %s%s%s", c->proxy ? c->proxy->host : "",
+                c->proxy ? ": " : "", strerror(error));
         return;
     }
     size = sizeof(c->pub->local);
     getsockname(c->fd, (struct sockaddr *)&c->pub->local, &size);
-    c->state = H2_HANDSHAKE;
-    cv_timer_set(c->self, &c->timer, h2_conf(c)->handshake_timeout);
-    h2_tls_start(c);
     event_add(c->read_event, NULL);
-    shake_hands(c);
+    if (c->proxy)
+        greet_proxy(c);
+    else
+        start_tls(c);
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
@@ -211,7 +273,9 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     struct h2_conn *c = arg;
-    if (c->state == H2_HANDSHAKE)
+    if (c->state == H2_PROXY)
+        hear_proxy(c);
+    else if (c->state == H2_HANDSHAKE)
         shake_hands(c);
     if (c->state != H2_OPEN && c->state != H2_CLOSING)
         return;
@@ -249,45 +313,72 @@ static socklen_t address_size(const struct sockaddr_storage *a)
     return a->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
 }
 
-static int open_socket(const struct cv_conn *pub, struct cv_err *err)
+static void set_up_socket(int fd)
 {
-    int fd = socket(pub->addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        cv_fail(err, CV_E_IO, "no socket: %s", strerror(errno));
-        return -1;
-    }
     int on = 1, idle = KEEP_ALIVE_S;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &idle, sizeof(idle));
-    if (pub->local.ss_family &&
-        bind(fd, (const struct sockaddr *)&pub->local, address_size(&pub->local)) != 0) {
-        cv_fail(err, CV_E_IO, "cannot bind to the address of --edge-bind-address: %s", strerror(errno));
+}
+
+/* To the edge, or to the proxy before it. */
+static enum cv_error dial(struct h2_conn *c, const struct sockaddr_storage *to, struct cv_err *err)
+{
+    const struct sockaddr_storage *from = &c->pub->local;
+    int fd = socket(to->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return cv_fail(err, CV_E_IO, "no socket: %s", strerror(errno));
+    set_up_socket(fd);
+    enum cv_error e = CV_OK;
+    if (from->ss_family && bind(fd, (const struct sockaddr *)from, address_size(from)) != 0)
+        e = cv_fail(err, CV_E_IO, "cannot bind to the address of --edge-bind-address: %s", strerror(errno));
+    else if (connect(fd, (const struct sockaddr *)to, address_size(to)) != 0 && errno != EINPROGRESS)
+        e = cv_fail(err, errno == ECONNREFUSED ? CV_E_REFUSED : CV_E_IO, "DialContext error: %s",
+                    strerror(errno));
+    if (e) {
         close(fd);
-        return -1;
+        return e;
     }
-    return fd;
+    c->state = H2_CONNECTING;
+    c->fd = fd;
+    c->read_event = event_new(cv_base(c->self), fd, EV_READ | EV_PERSIST, on_readable, c);
+    c->write_event = event_new(cv_base(c->self), fd, EV_WRITE, on_writable, c);
+    CV_ASSERT(c->read_event && c->write_event);
+    event_add(c->write_event, NULL);
+    return CV_OK;
+}
+
+static void on_proxy_resolved(void *arg, enum cv_error e, const struct sockaddr_storage *addrs, size_t n)
+{
+    struct h2_conn *c = arg;
+    struct cv_err err = { "no address" };
+    c->lookup = NULL;
+    if (e || n == 0)
+        h2_down(c, CV_E_RESOLVE, "the proxy %s: %s", c->proxy->host, e ? cv_error_text(e) : err.text);
+    else if ((e = dial(c, &addrs[0], &err)))
+        h2_down(c, e, "the proxy %s: %s", c->proxy->host, err.text);
 }
 
 enum cv_error h2_dial(const struct cv_self *self, struct cv_conn *pub, struct cv_err *err)
 {
-    int fd = open_socket(pub, err);
-    if (fd < 0)
-        return CV_E_IO;
-    if (connect(fd, (const struct sockaddr *)&pub->addr, address_size(&pub->addr)) != 0 && errno != EINPROGRESS) {
-        enum cv_error e = errno == ECONNREFUSED ? CV_E_REFUSED : CV_E_IO;
-        cv_fail(err, e, "DialContext error: %s", strerror(errno));
-        close(fd);
+    struct h2_proxy proxy;
+    enum cv_error e = h2_proxy_choose(self->conf, &pub->addr, &proxy, err);
+    if (e)
+        return e;
+    struct h2_conn *c = cv_xcalloc(1, sizeof(*c));
+    *c =
+        (struct h2_conn){ .self = self, .pub = pub, .fd = -1, .timer.fire = on_timer, .flush.run = on_flush };
+    if (proxy.kind != H2_PROXY_NONE) {
+        c->proxy = cv_xmalloc(sizeof(*c->proxy));
+        *c->proxy = proxy;
+        OPENSSL_cleanse(&proxy, sizeof(proxy));
+        c->lookup = cv_resolve(self, cv_str_of(c->proxy->host), c->proxy->port, on_proxy_resolved, c);
+    } else if ((e = dial(c, &pub->addr, err))) {
+        free(c);
         return e;
     }
-    struct h2_conn *c = cv_xcalloc(1, sizeof(*c));
-    *c = (struct h2_conn){ .self = self, .pub = pub, .fd = fd, .timer.fire = on_timer, .flush.run = on_flush };
-    c->read_event = event_new(cv_base(self), fd, EV_READ | EV_PERSIST, on_readable, c);
-    c->write_event = event_new(cv_base(self), fd, EV_WRITE, on_writable, c);
-    CV_ASSERT(c->read_event && c->write_event);
     pub->edge = c;
-    event_add(c->write_event, NULL);
     cv_timer_set(self, &c->timer, h2_conf(c)->connect_timeout);
     return CV_OK;
 }

@@ -8,30 +8,66 @@
 #include <nghttp2/nghttp2.h>
 
 enum {
-    H2_WINDOW = 1048576,        /* of a stream and of the connection, §11.1               */
-    H2_MAX_FRAME = 1048576,     /* what we accept in one frame                             */
+    H2_WINDOW = 1048576,    /* of a stream and of the connection, §11.1               */
+    H2_MAX_FRAME = 1048576, /* what we accept in one frame                             */
     H2_MAX_HEADER_LIST = 1048896,
-    H2_OUT = 16384,             /* one TLS record                                          */
-    H2_COPY_MAX = 4096          /* smaller bodies share a record with what stands before them */
+    H2_OUT = 16384,    /* one TLS record                                          */
+    H2_COPY_MAX = 4096 /* smaller bodies share a record with what stands before them */
 };
 
 struct h2_conf {
     struct cv_ms connect_timeout, handshake_timeout, settings_timeout, keep_alive, idle_timeout;
     int max_streams;
     struct cv_bytes max_headers;
+    const char *proxy;
+    struct cv_secret proxy_credentials;
 };
 
 enum h2_metric { H2_STREAM_ERRORS, H2_METRIC_END };
 
-enum h2_state { H2_CONNECTING, H2_HANDSHAKE, H2_OPEN, H2_CLOSING, H2_DOWN };
+/* ---- proxy.c: on the way out ---- */
+
+struct h2_proxy {
+    enum { H2_PROXY_NONE, H2_PROXY_HTTP, H2_PROXY_SOCKS5 } kind;
+    char host[256];
+    uint16_t port;
+    char credentials[256]; /* "user:password", or empty; wiped with the connection */
+};
+/* What is said to a proxy and what it answered so far. Both pointers outlive it. */
+struct h2_dialogue {
+    const struct h2_proxy *proxy;
+    const struct sockaddr_storage *edge;
+    struct cv_buf in;
+    int step;
+};
+enum h2_verdict { H2_MORE, H2_DONE, H2_FAILED };
+bool h2_proxy_parse(struct cv_str url, struct h2_proxy *);
+/* Whether NO_PROXY (NULL: unset) keeps this address from the proxy of the environment; loopback always is. */
+bool h2_proxy_exempt(const char *no_proxy, const struct sockaddr_storage *edge);
+/* The proxy to use for this address, kind NONE for a direct way. */
+enum cv_error h2_proxy_choose(const struct h2_conf *, const struct sockaddr_storage *edge, struct h2_proxy *,
+                              struct cv_err *);
+/* What is to be sent is added to `out`. After H2_DONE the bytes are the edge's and ours. */
+void h2_dialogue_begin(struct h2_dialogue *, const struct h2_proxy *, const struct sockaddr_storage *edge,
+                       struct cv_buf *out);
+enum h2_verdict h2_dialogue_feed(struct h2_dialogue *, const uint8_t *, size_t n, struct cv_buf *out,
+                                 struct cv_err *);
+void h2_dialogue_free(struct h2_dialogue *);
+
+/* ---- a connection and its streams ---- */
+
+enum h2_state { H2_RESOLVING, H2_CONNECTING, H2_PROXY, H2_HANDSHAKE, H2_OPEN, H2_CLOSING, H2_DOWN };
 
 struct h2_conn {
     const struct cv_self *self;
     struct cv_conn *pub;
     enum h2_state state;
     int fd;
-    struct event *read_event, *write_event;
-    struct cv_timer timer; /* of the state: connecting, shaking hands, waiting for SETTINGS, closing */
+    struct event *read_event, *write_event; /* NULL before there is a socket */
+    struct h2_proxy *proxy;                 /* NULL: the way is direct */
+    struct h2_dialogue dialogue;
+    struct cv_lookup *lookup; /* of the proxy's name */
+    struct cv_timer timer;    /* of the state: connecting, shaking hands, waiting for SETTINGS, closing */
     struct cv_timer alive;
     int64_t heard_at; /* when the edge last sent anything */
     struct cv_late flush;
@@ -53,11 +89,11 @@ struct h2_stream {
     struct h2_conn *conn;
     int32_t id;
     size_t header_bytes;
-    size_t owed;       /* bytes received whose connection credit was withheld */
-    bool body_ended;   /* END_STREAM seen                       */
+    size_t owed;     /* bytes received whose connection credit was withheld */
+    bool body_ended; /* END_STREAM seen                       */
     bool head_sent;
-    bool reset;        /* by the peer, or by us                 */
-    bool ended;        /* our END_STREAM went out               */
+    bool reset; /* by the peer, or by us                 */
+    bool ended; /* our END_STREAM went out               */
 };
 
 extern const struct h2_conf *h2_conf(const struct h2_conn *);
@@ -74,8 +110,9 @@ void h2_alive_start(struct h2_conn *);
 
 /* tls.c: records over a socket that never blocks */
 void h2_tls_start(struct h2_conn *);
-bool h2_tls_write(struct h2_conn *, const uint8_t *, size_t n); /* takes all; false: the connection is broken  */
-bool h2_tls_drain(struct h2_conn *);                            /* sends the backlog; false: broken            */
+bool h2_tls_write(struct h2_conn *, const uint8_t *,
+                  size_t n);         /* takes all; false: the connection is broken  */
+bool h2_tls_drain(struct h2_conn *); /* sends the backlog; false: broken            */
 
 /* session.c: nghttp2 */
 void h2_session_start(struct h2_conn *);
@@ -89,9 +126,10 @@ void h2_credit(const struct cv_self *, struct cv_req *, size_t n);
 void h2_closed(const struct cv_self *, struct cv_req *, enum cv_error);
 void h2_head(const struct cv_self *, struct cv_req *);
 struct h2_stream *h2_stream_new(struct h2_conn *, int32_t id);
-bool h2_stream_header(struct h2_stream *, struct cv_str name, struct cv_str value); /* false: refuse the stream */
+bool h2_stream_header(struct h2_stream *, struct cv_str name,
+                      struct cv_str value); /* false: refuse the stream */
 void h2_stream_start(struct h2_stream *, bool ended);
-void h2_stream_ended(struct h2_stream *);                /* END_STREAM after the body */
+void h2_stream_ended(struct h2_stream *); /* END_STREAM after the body */
 void h2_stream_closed(struct h2_stream *, uint32_t error_code);
 void h2_stream_sent_end(struct h2_stream *);
 

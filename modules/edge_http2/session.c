@@ -129,7 +129,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 
 /* The connection's window opens as bytes arrive, so that one origin that does not read stalls its own stream alone;
  * when this worker's memory is short it opens as they leave. */
-static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *p, size_t n, void *user)
+static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *p, size_t n,
+                   void *user)
 {
     (void)flags;
     struct h2_conn *c = user;

@@ -136,7 +136,8 @@ static void add_field(struct fields *f, struct cv_str name, struct cv_str value)
 {
     if (f->n == HEADERS_MAX)
         return;
-    f->v[f->n++] = (nghttp2_nv){ (uint8_t *)name.p, (uint8_t *)value.p, name.n, value.n, NGHTTP2_NV_FLAG_NONE };
+    f->v[f->n++] =
+        (nghttp2_nv){ (uint8_t *)name.p, (uint8_t *)value.p, name.n, value.n, NGHTTP2_NV_FLAG_NONE };
 }
 
 static struct cv_str lower(struct cv_req *req, struct cv_str s)
@@ -284,8 +285,9 @@ void h2_stream_closed(struct h2_stream *s, uint32_t error_code)
         count_reset(s, "edge");
     s->reset = true;
     if (!s->ended)
-        cv_req_fail(s->req, CV_E_CANCEL, "Incoming request ended abruptly: context canceled (the edge closed the "
-                                         "stream: %s)",
+        cv_req_fail(s->req, CV_E_CANCEL,
+                    "Incoming request ended abruptly: context canceled (the edge closed the "
+                    "stream: %s)",
                     nghttp2_http2_strerror(error_code));
 }
 

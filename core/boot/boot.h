@@ -227,6 +227,7 @@ void version_print(FILE *);
 struct culvert_conf { /* section [culvert] */
     int workers;
     struct cv_list module_path;
+    bool error_header;
 };
 extern const struct cv_option culvert_options[];
 

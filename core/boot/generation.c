@@ -15,6 +15,9 @@ const struct cv_option culvert_options[] = {
     CV_OPT(struct culvert_conf, module_path, "",
            "Folders that modules are loaded from. Empty: the folder modules beside the program, or the "
            "installed one."),
+    CV_OPT(struct culvert_conf, error_header, "yes",
+           "Whether a failed request is answered with the header culvert-error, which names what failed: "
+           "origin_refused, origin_timeout, filter_denied, connector_limit …"),
     CV_OPT_END
 };
 

@@ -55,6 +55,12 @@ void requests_teardown(struct cv_worker *w)
     w->routes = NULL;
 }
 
+void requests_name_errors(struct cv_worker *w, bool on)
+{
+    struct stock *stock = w->stock;
+    stock->name_errors = on;
+}
+
 unsigned requests_open(const struct cv_worker *w)
 {
     const struct stock *stock = w->stock;
@@ -269,12 +275,30 @@ static void log_failure(const struct request *r)
     if (ray.n)
         f[n++] = CV_S("cfRay", ray);
     if (req->rule) {
-        f[n++] = CV_I("ingressRule", req->rule->index);
+        if (req->rule->index >= 0)
+            f[n++] = CV_I("ingressRule", req->rule->index);
         f[n++] = CV_S("originService", req->rule->service);
     }
     enum cv_level level = req->error == CV_E_CANCEL ? CV_DEBUG : CV_ERROR;
     cv_log(r->edge, level, &(struct cv_fields){ f, n },
            h2 ? "failed to serve incoming request" : "Request failed");
+}
+
+/* Who had the request when it failed. */
+static const char *layer_of(const struct request *r)
+{
+    bool in_filters = r->step == STEP_RESPOND || (r->step == STEP_FILTER && r->at < r->chain->n_filters);
+    return in_filters ? "filter" : r->origin ? "origin" : "connector";
+}
+
+static void failure_head(struct request *r)
+{
+    struct cv_req *req = &r->pub;
+    req->status = cv_error_status(req->error);
+    req->resp_headers = cv_headers_new(req);
+    if (stock_of(r)->name_errors && req->type != CV_TCP)
+        cv_header_set(req, req->resp_headers, CV_STR("culvert-error"),
+                      cv_print(req, "%s_%s", layer_of(r), cv_error_name(req->error)));
 }
 
 static void fail(struct request *r, enum cv_error e, struct cv_str text)
@@ -290,10 +314,8 @@ static void fail(struct request *r, enum cv_error e, struct cv_str text)
     pipe_kill(&r->up);
     r->down.dead = true; /* its bytes stay until closed(): a transport may point to them until then */
     bool answers = e != CV_E_CANCEL && r->step < STEP_BODY && r->step != STEP_NEW;
-    if (answers) {
-        req->status = cv_error_status(e);
-        req->resp_headers = cv_headers_new(req);
-    }
+    if (answers)
+        failure_head(r);
     go(r, answers ? STEP_HEAD : STEP_CLOSE);
 }
 

@@ -23,6 +23,8 @@ struct chunk {
 /* Gives the thread its pools and hooks. limits must outlive it. */
 void requests_setup(struct cv_worker *, const struct limits_conf *);
 void requests_teardown(struct cv_worker *);
+/* From now on a failure is answered with the header culvert-error: layer_reason. */
+void requests_name_errors(struct cv_worker *, bool);
 /* How many requests are open on this thread. */
 unsigned requests_open(const struct cv_worker *);
 

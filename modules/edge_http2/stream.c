@@ -163,7 +163,10 @@ static void add_status(struct cv_req *req, struct fields *f, int status)
 /* What went wrong here, not at the origin: §11.8. */
 static void failure_head(struct cv_req *req, struct fields *f)
 {
+    struct cv_str fields = h2_serialize_headers(req, req->resp_headers);
     add_status(req, f, req->status);
+    if (fields.n)
+        add_field(f, CV_STR("cf-cloudflared-response-headers"), fields);
     add_field(f, CV_STR("cf-cloudflared-response-meta"), CV_STR("{\"src\":\"cloudflared\"}"));
     add_field(f, CV_STR("content-length"), CV_STR("0"));
 }

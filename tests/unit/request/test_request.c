@@ -87,6 +87,47 @@ static void a_failure_before_the_head_is_answered(void)
     harness_free(h);
 }
 
+static void fail_as(struct cv_req *req)
+{
+    cv_req_fail(req, CV_E_TIMEOUT, "too slow");
+}
+
+static void check_named(bool on, struct cv_str expected)
+{
+    h = harness_new(1);
+    requests_name_errors(h->worker, on);
+    h->in_open = fail_as;
+    struct cv_req *req = harness_request(h, CV_HTTP);
+    cv_req_start(req);
+    harness_turn(h);
+    CU_ASSERT(cv_str_eq(cv_header(req->resp_headers, CV_STR("culvert-error")), expected));
+    cv_req_done(req);
+    harness_turn(h);
+    harness_free(h);
+}
+
+static void a_failure_names_what_failed(void)
+{
+    check_named(true, CV_STR("origin_timeout"));
+    check_named(false, (struct cv_str){ 0 });
+}
+
+static void a_filter_that_fails_is_named(void)
+{
+    h = harness_new(1);
+    requests_name_errors(h->worker, true);
+    h->request_says = CV_WAIT;
+    struct cv_req *req = harness_request(h, CV_HTTP);
+    cv_req_start(req);
+    harness_turn(h);
+    cv_req_fail(req, CV_E_DENIED, "not you");
+    harness_turn(h);
+    CU_ASSERT(cv_str_eq(cv_header(req->resp_headers, CV_STR("culvert-error")), CV_STR("filter_denied")));
+    cv_req_done(req);
+    harness_turn(h);
+    harness_free(h);
+}
+
 static void a_failure_after_the_head_resets(void)
 {
     h = harness_new(0);
@@ -249,7 +290,8 @@ static void memory_of_a_request_is_zeroed_and_its_own(void)
 }
 
 SUITE(request, TEST(an_answer_passes_from_origin_to_edge), TEST(bytes_wake_the_reader_and_credit_the_writer),
-      TEST(a_failure_before_the_head_is_answered), TEST(a_failure_after_the_head_resets),
+      TEST(a_failure_before_the_head_is_answered), TEST(a_failure_names_what_failed),
+      TEST(a_filter_that_fails_is_named), TEST(a_failure_after_the_head_resets),
       TEST(an_edge_that_leaves_closes_everything), TEST(a_filter_answers_instead_of_the_origin),
       TEST(a_filter_that_waits_is_resumed), TEST(too_many_requests_are_refused_and_counted),
       TEST(losing_a_connection_closes_its_requests), TEST(headers_keep_order_and_fold_case),

@@ -62,6 +62,8 @@ static const struct cv_metric metrics[] = {
            "0 slow start, 1 congestion avoidance"),
     METRIC(QM_REFUSED_STREAMS, "culvert_quic_refused_streams_total", CV_COUNTER, "reason",
            "streams reset before they became a request"),
+    METRIC(QM_REFUSED_GRPC, "culvert_quic_refused_grpc_total", CV_COUNTER, NULL,
+           "gRPC responses answered with an error, because QUIC connections carry no trailers"),
     METRIC(QM_DROPPED_DATAGRAMS, "culvert_quic_dropped_datagrams_total", CV_COUNTER, NULL,
            "datagrams received and dropped: private-network UDP is not served"),
     METRIC(QM_DISCARDED_PACKETS, "culvert_quic_discarded_packets_total", CV_COUNTER, "conn_index",

@@ -196,45 +196,66 @@ enum cv_error quic_head_request(const struct cv_connect_request *head, struct cv
 
 /* ---- response ---------------------------------------------------------------------------------------- */
 
-static uint8_t *failure(const struct cv_req *req, size_t *n)
-{
-    struct cv_str text = req->error_text.n ? req->error_text : cv_str_of(cv_error_text(req->error));
-    const struct cv_metadata limited = { CV_STR("FlowConnectRateLimited"), CV_STR("true") };
-    if (req->type == CV_TCP && req->error == CV_E_LIMIT)
-        return cv_connect_response_encode(text, &limited, 1, n);
-    return cv_connect_response_encode(text, NULL, 0, n);
-}
-
-/* The keys of all headers, one behind the other: "HttpHeader:Content-Type" and so on. */
-static uint8_t *success(const struct cv_req *req, size_t *n)
+/* "HttpHeader:Content-Type" and so on, behind `first`, if that has a key. */
+static uint8_t *encode(const struct cv_req *req, struct cv_str error, struct cv_metadata first, size_t *n)
 {
     static const char prefix[] = HEADER_KEY ":";
-    size_t headers = 0, bytes = 0;
+    size_t headers = 0, bytes = 0, used = first.key.n > 0;
     struct cv_str name, value;
-    while (cv_header_at(req->resp_headers, headers, &name, &value)) {
+    for (; cv_header_at(req->resp_headers, headers, &name, &value); headers++)
         bytes += sizeof prefix - 1 + name.n;
-        headers++;
-    }
     struct cv_metadata *metadata = cv_xcalloc(headers + 1, sizeof *metadata);
-    char *keys = cv_xmalloc(bytes), *key = keys, status[16];
-    int digits = snprintf(status, sizeof status, "%d", req->status);
-    metadata[0] = (struct cv_metadata){ CV_STR("HttpStatus"), { status, (size_t)digits } };
+    char *keys = cv_xmalloc(bytes + 1), *key = keys; /* one behind the other */
+    metadata[0] = first;
     for (size_t i = 0; cv_header_at(req->resp_headers, i, &name, &value); i++) {
         memcpy(key, prefix, sizeof prefix - 1);
         cv_canonical_name(name, key + sizeof prefix - 1);
-        metadata[i + 1] = (struct cv_metadata){ { key, sizeof prefix - 1 + name.n }, value };
+        metadata[used++] = (struct cv_metadata){ { key, sizeof prefix - 1 + name.n }, value };
         key += sizeof prefix - 1 + name.n;
     }
-    uint8_t *out = cv_connect_response_encode((struct cv_str){ 0 }, metadata, headers + 1, n);
+    uint8_t *out = cv_connect_response_encode(error, used ? metadata : NULL, used, n);
     free(metadata);
     free(keys);
     return out;
+}
+
+static uint8_t *failure(const struct cv_req *req, size_t *n)
+{
+    struct cv_str text = req->error_text.n ? req->error_text : cv_str_of(cv_error_text(req->error));
+    struct cv_metadata first = { 0 };
+    if (req->type == CV_TCP && req->error == CV_E_LIMIT)
+        first = (struct cv_metadata){ CV_STR("FlowConnectRateLimited"), CV_STR("true") };
+    return encode(req, text, first, n);
+}
+
+static uint8_t *success(const struct cv_req *req, size_t *n)
+{
+    char status[16];
+    int digits = snprintf(status, sizeof status, "%d", req->status);
+    return encode(req, (struct cv_str){ 0 },
+                  (struct cv_metadata){ CV_STR("HttpStatus"), { status, (size_t)digits } }, n);
+}
+
+/* gRPC-Web has its status in the body, and an answer without messages in its head. */
+bool quic_head_needs_trailers(const struct cv_req *req)
+{
+    const struct cv_str grpc = CV_STR("application/grpc");
+    struct cv_str type = cv_header(req->resp_headers, CV_STR("content-type"));
+    return req->type == CV_HTTP && !req->error && type.n >= grpc.n &&
+           cv_str_caseeq((struct cv_str){ type.p, grpc.n }, grpc) &&
+           (type.n == grpc.n || type.p[grpc.n] == '+' || type.p[grpc.n] == ';') &&
+           cv_header(req->resp_headers, CV_STR("grpc-status")).n == 0;
 }
 
 uint8_t *quic_head_response(const struct cv_req *req, size_t *n)
 {
     if (req->error)
         return failure(req, n);
+    if (quic_head_needs_trailers(req))
+        return cv_connect_response_encode(
+            CV_STR("The status of a gRPC response is a trailer, and connections over QUIC carry none: set "
+                   "protocol = http2"),
+            NULL, 0, n);
     if (req->type == CV_TCP)
         return cv_connect_response_encode((struct cv_str){ 0 }, &(struct cv_metadata){ 0 }, 0, n);
     return success(req, n);

@@ -52,6 +52,7 @@ enum quic_metric {
     QM_CONGESTION_WINDOW,
     QM_CONGESTION_STATE,
     QM_REFUSED_STREAMS,
+    QM_REFUSED_GRPC,
     QM_DROPPED_DATAGRAMS,
     QM_DISCARDED_PACKETS,
     QM_CONNECTION_ERRORS,
@@ -129,6 +130,7 @@ struct quic_conn {
     struct cv_late flush;
     uint64_t armed;                            /* when `timer` fires; UINT64_MAX: not set  */
     uint64_t heard;                            /* last packet during the handshake         */
+    uint64_t refused;                          /* since when the edge's port is closed; 0: it is not */
     uint64_t close_by;                         /* close() was called: leave at the latest  */
     struct quic_streams all, writable_streams; /* writable: in turn     */
     struct quic_streams headless;              /* oldest first: nothing but a beginning so far */
@@ -249,6 +251,8 @@ enum cv_error quic_head_type(const struct cv_connect_request *, enum cv_req_type
 /* Fills in a fresh request: method, authority, path, headers, body_length. The text of an error is what the
  * edge gets. */
 enum cv_error quic_head_request(const struct cv_connect_request *, struct cv_req *, struct cv_err *);
-/* The bytes that open the response to req, or that tell why it failed. free() them. */
+/* The response means nothing without trailers, which this transport does not have (gRPC). */
+bool quic_head_needs_trailers(const struct cv_req *);
+/* The bytes that open the response to req, or that tell why it failed or cannot be carried. free() them. */
 uint8_t *quic_head_response(const struct cv_req *, size_t *n);
 #endif

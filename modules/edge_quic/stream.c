@@ -150,7 +150,10 @@ void quic_head(const struct cv_self *self, struct cv_req *req)
         cv_req_done(req);
         return;
     }
-    s->failed = req->error != CV_OK;
+    bool refused = quic_head_needs_trailers(req);
+    if (refused)
+        cv_add(cv_series(self, QM_REFUSED_GRPC, NULL), 1);
+    s->failed = refused || req->error;
     s->head = quic_head_response(req, &s->head_n);
     quic_stream_queue(s);
 }

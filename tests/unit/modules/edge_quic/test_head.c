@@ -232,6 +232,59 @@ static void a_failure_always_has_a_text(void)
     free(got);
 }
 
+static void a_failure_carries_its_headers(void)
+{
+    struct harness *h = harness_new(0);
+    struct cv_req *req = harness_request(h, CV_HTTP);
+    size_t n;
+    req->resp_headers = cv_headers_new(req);
+    cv_header_set(req, req->resp_headers, CV_STR("culvert-error"), CV_STR("origin_refused"));
+    req->error = CV_E_REFUSED;
+    uint8_t *got = quic_head_response(req, &n);
+    CU_ASSERT_PTR_NOT_NULL(memmem(got, n, "HttpHeader:Culvert-Error", 24));
+    CU_ASSERT_PTR_NOT_NULL(memmem(got, n, "origin_refused", 14));
+    CU_ASSERT_PTR_NULL(memmem(got, n, "HttpStatus", 10));
+    free(got);
+    req->error = CV_OK;
+    cv_req_done(req);
+    harness_turn(h);
+    harness_free(h);
+}
+
+static void grpc_is_refused_where_its_status_would_be_lost(void)
+{
+    static const struct {
+        const char *type, *status;
+        bool lost;
+    } cases[] = {
+        { "application/grpc", NULL, true },
+        { "Application/gRPC+proto", NULL, true },
+        { "application/grpc; charset=x", NULL, true },
+        { "application/grpc", "5", false },
+        { "application/grpc-web+proto", NULL, false },
+        { "application/grpc-web", NULL, false },
+        { "application/json", NULL, false },
+    };
+    struct harness *h = harness_new(0);
+    struct cv_req *req = harness_request(h, CV_HTTP);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        size_t n;
+        req->status = 200;
+        req->resp_headers = cv_headers_new(req);
+        cv_header_set(req, req->resp_headers, CV_STR("content-type"), cv_str_of(cases[i].type));
+        if (cases[i].status)
+            cv_header_set(req, req->resp_headers, CV_STR("grpc-status"), cv_str_of(cases[i].status));
+        CU_ASSERT_EQUAL(quic_head_needs_trailers(req), cases[i].lost);
+        uint8_t *got = quic_head_response(req, &n);
+        CU_ASSERT_EQUAL(memmem(got, n, "HttpStatus", 10) == NULL, cases[i].lost);
+        CU_ASSERT_EQUAL(memmem(got, n, "protocol = http2", 16) != NULL, cases[i].lost);
+        free(got);
+    }
+    cv_req_done(req);
+    harness_turn(h);
+    harness_free(h);
+}
+
 static void knows_streams_by_their_first_bytes(void)
 {
     static const uint8_t data[] = { 0x0a, 0x36, 0xcd, 0x12, 0xa1, 0x3e, '0', '1' };
@@ -249,4 +302,5 @@ static void knows_streams_by_their_first_bytes(void)
 SUITE(quic_head, TEST(reads_every_golden_request), TEST(refuses_what_the_reader_of_the_edge_refuses),
       TEST(limits_the_length_and_the_number_of_entries), TEST(destinations_become_scheme_and_path),
       TEST(the_last_of_a_key_wins_and_headers_add_up), TEST(writes_the_golden_responses),
-      TEST(a_failure_always_has_a_text), TEST(knows_streams_by_their_first_bytes));
+      TEST(a_failure_always_has_a_text), TEST(a_failure_carries_its_headers),
+      TEST(grpc_is_refused_where_its_status_would_be_lost), TEST(knows_streams_by_their_first_bytes));

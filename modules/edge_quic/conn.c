@@ -143,11 +143,20 @@ static void fail(struct quic_conn *c, int error)
     give_up(c, e, err.text);
 }
 
-/* What the kernel learnt about the peer. Once packets have come back this may be forged or pass; before, it
- * is the quickest answer there is. */
+/* What the kernel learnt about the peer. Before the first packet it is the quickest answer there is. Later it may be
+ * forged, so the port has to stay closed for a while in which nothing is heard: an edge that restarts is noticed long
+ * before the idle timeout. */
 void quic_path_error(struct quic_conn *c, int error)
 {
-    if (c->heard_any)
+    enum { CLOSED_MS = 200 };
+    uint64_t now = quic_now();
+    if (c->heard_any && error != ECONNREFUSED)
+        return;
+    if (c->heard_any && !c->refused) {
+        c->refused = now;
+        return;
+    }
+    if (c->heard_any && now - c->refused < (uint64_t)CLOSED_MS * QUIC_MS)
         return;
     quic_stats_error(c, "path");
     give_up(c, error == ECONNREFUSED ? CV_E_REFUSED : CV_E_IO, strerror(error));
@@ -269,6 +278,7 @@ static bool on_datagram(void *arg, const uint8_t *p, size_t n)
     quic_fill_path(c, &path);
     c->heard = r->now;
     c->heard_any = true;
+    c->refused = 0;
     int error = ngtcp2_conn_read_pkt(c->quic, &path, NULL, p, n, r->now);
     if (error)
         fail(c, error);

@@ -175,6 +175,23 @@ static void a_port_where_nothing_listens_fails_at_once(void)
     bench_free(b);
 }
 
+static void an_edge_whose_port_stays_closed_is_lost_before_the_idle_timeout(void)
+{
+    struct bench *b = bench_new();
+    b->conf.keep_alive.ms = 100;
+    b->conf.idle_timeout.ms = 30000;
+    CU_ASSERT_TRUE_FATAL(bench_connect(b));
+    event_del(&b->peer->readable);
+    event_del(&b->peer->timer);
+    close(b->peer->fd);
+    b->peer->fd = socket(AF_INET, SOCK_DGRAM, 0);
+    CU_ASSERT_TRUE(BENCH_UNTIL(b, b->down));
+    CU_ASSERT_EQUAL(b->why, CV_E_REFUSED);
+    CU_ASSERT_STRING_EQUAL(b->text,
+                           "accept stream listener encountered a failure while serving: Connection refused");
+    bench_free(b);
+}
+
 static void an_edge_with_a_foreign_certificate_or_name_is_refused(void)
 {
     static const struct {
@@ -300,6 +317,7 @@ SUITE(quic_conn, TEST(says_the_transport_parameters_that_the_edge_expects),
       TEST(closes_soon_although_the_edge_acknowledges_nothing), TEST(tells_why_the_edge_closed),
       TEST(a_silent_edge_is_lost_after_the_idle_timeout), TEST(a_dial_that_hears_nothing_fails_in_time),
       TEST(a_port_where_nothing_listens_fails_at_once),
+      TEST(an_edge_whose_port_stays_closed_is_lost_before_the_idle_timeout),
       TEST(an_edge_with_a_foreign_certificate_or_name_is_refused),
       TEST(an_edge_of_another_version_is_refused), TEST(a_stateless_reset_ends_the_connection),
       TEST(goes_on_after_the_edge_updates_its_keys), TEST(counts_and_drops_datagrams),

@@ -1,4 +1,4 @@
-/* culvert/wire.h: what edge and origin modules alone need of the core, beside culvert.h. */
+/* culvert/wire.h: what modules that speak to others need of the core, beside culvert.h. */
 #ifndef CV_WIRE_H
 #define CV_WIRE_H
 #include "culvert/culvert.h"
@@ -28,6 +28,22 @@ void cv_pipe_limit(struct cv_pipe *, size_t bytes);
 
 /* This worker's pipes hold as much as the ini allows: give peers no credit beyond what single streams are owed. */
 bool cv_memory_short(const struct cv_self *);
+
+/* ---- one GET over HTTPS ---------------------------------------------------------------------------------------- */
+
+/* For keys and the like: TLS 1.2 and up, the name verified, no proxy, no redirect followed. Borrowed for the call. */
+struct cv_https {
+    const char *url;         /* "https://host[:port]/path" */
+    const char *ca_file;     /* PEM, the only roots trusted; NULL: the system's */
+    struct cv_secret bearer; /* Authorization: Bearer …; may be empty */
+    struct cv_ms limit;      /* for all of it */
+    size_t max;              /* bytes of the body */
+};
+bool cv_https_url(const char *); /* is it one that can be got? */
+/* Called in a later turn, once, never after cancel. status 0: there is no whole answer; why says why, else "". */
+typedef void cv_get_fn(void *arg, int status, struct cv_str body, const char *why);
+struct cv_get *cv_https_get(const struct cv_self *, const struct cv_https *, cv_get_fn *, void *arg);
+void cv_https_cancel(struct cv_get *); /* NULL is fine; not from within the callback */
 
 /* ---- heads of QUIC data streams (docs/protocol.md §9, §12.3) --------------------------------------------------- */
 

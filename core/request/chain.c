@@ -23,8 +23,10 @@ static const char *limit_reached(const struct request *r)
 static void choose_rule(struct request *r)
 {
     struct cv_req *req = &r->pub;
-    if (req->type != CV_TCP) { /* private-network streams name their destination themselves */
-        r->routes = route_table_ref(r->worker->routes);
+    r->routes = route_table_ref(r->worker->routes);
+    if (req->type == CV_TCP) { /* private-network streams name their destination themselves */
+        req->rule = &r->routes->network;
+    } else {
         req->rule = route_match(r->routes, req->authority, req->path, r->worker->scratch);
         if (!req->rule) {
             cv_req_fail(req, CV_E_LIMIT, "no ingress rule could be decided for this path within the limits");
@@ -72,7 +74,7 @@ static void open_origin(struct request *r)
         ops->open(o, req);
         return;
     }
-    cv_req_fail(req, CV_E_CONF, "no module serves the service " CV_STR_FMT,
+    cv_req_fail(req, CV_E_REFUSED, "no module serves the service " CV_STR_FMT,
                 CV_STR_ARG(req->rule ? req->rule->service : CV_STR("of this stream")));
 }
 

@@ -276,6 +276,14 @@ static void set_warp(struct route_table *table, const struct raw_warp *raw, cons
         warp->max_active_flows = raw->max_active_flows;
     if (local->has_max_active_flows)
         warp->max_active_flows = local->max_active_flows;
+    struct cv_rule *network = &table->network;
+    *network = (struct cv_rule){ .index = -1,
+                                 .kind = CV_SERVICE_TCP,
+                                 .service = CV_STR("warp-routing"),
+                                 .settings = settings_default,
+                                 .max_active_flows = warp->max_active_flows };
+    network->settings.connect_timeout = warp->connect_timeout;
+    network->settings.tcp_keep_alive = warp->tcp_keep_alive;
 }
 
 struct route_table *config_none(const struct config_local *local)

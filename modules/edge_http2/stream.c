@@ -164,10 +164,13 @@ static void add_status(struct cv_req *req, struct fields *f, int status)
 static void failure_head(struct cv_req *req, struct fields *f)
 {
     struct cv_str fields = h2_serialize_headers(req, req->resp_headers);
-    add_status(req, f, req->status);
+    bool flow = req->type == CV_TCP;
+    add_status(req, f, flow ? 502 : req->status);
     if (fields.n)
         add_field(f, CV_STR("cf-cloudflared-response-headers"), fields);
-    add_field(f, CV_STR("cf-cloudflared-response-meta"), CV_STR("{\"src\":\"cloudflared\"}"));
+    add_field(f, CV_STR("cf-cloudflared-response-meta"),
+              flow && req->error == CV_E_LIMIT ? CV_STR("{\"src\":\"cloudflared\",\"flow_rate_limited\":true}")
+                                               : CV_STR("{\"src\":\"cloudflared\"}"));
     add_field(f, CV_STR("content-length"), CV_STR("0"));
 }
 

@@ -312,9 +312,21 @@ static void interleave(struct origin_dial *d, const struct sockaddr_storage *add
     }
 }
 
+/* Addresses that may not be reached are as good as none. */
+static size_t permitted(const struct origin_dial *d, const struct sockaddr_storage *addrs, size_t n,
+                        struct sockaddr_storage *out)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < n && kept < ADDRS_MAX; i++)
+        if (origin_may_reach(d->rule, &addrs[i]))
+            out[kept++] = addrs[i];
+    return kept;
+}
+
 static void on_resolved(void *arg, enum cv_error error, const struct sockaddr_storage *addrs, size_t n)
 {
     struct origin_dial *d = arg;
+    struct sockaddr_storage usable[ADDRS_MAX];
     d->lookup = NULL;
     if (error || n == 0) {
         d->error = cv_fail(&d->why, error ? error : CV_E_RESOLVE, "lookup " CV_STR_FMT ": no such host",
@@ -322,7 +334,14 @@ static void on_resolved(void *arg, enum cv_error error, const struct sockaddr_st
         fail(d);
         return;
     }
-    interleave(d, addrs, n);
+    size_t kept = permitted(d, addrs, n, usable);
+    if (kept == 0) {
+        d->error = cv_fail(&d->why, CV_E_DENIED, CV_STR_FMT " is not to be reached from here",
+                           CV_STR_ARG(d->rule->target.authority));
+        fail(d);
+        return;
+    }
+    interleave(d, usable, kept);
     try_next(d);
 }
 

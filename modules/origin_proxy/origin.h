@@ -1,4 +1,4 @@
-/* origin.h: the private header of origin_proxy: HTTP/1.1 to the services that rules name.
+/* origin.h: the private header of origin_proxy: HTTP/1.1 and TCP to the services that rules name.
  *
  *   proxy.c     the module: options, metrics, which requests are ours
  *   exchange.c  one request and its response, from open() to closed()
@@ -6,6 +6,7 @@
  *     parser.c    bytes to a response        raw bytes both ways after an upgrade: both, unframed
  *   pool.c      idle connections           dial.c  name → address → TCP → TLS
  *   link.c      a connection, plain or TLS  tls.c  how an origin's certificate is checked
+ *   stream.h    byte streams: TCP within WebSocket frames, SOCKS, private networks
  *
  * Thread   Everything here belongs to one worker; nothing is shared but strings made by init(). */
 #ifndef ORIGIN_H
@@ -26,6 +27,7 @@ struct origin_conf {
     struct cv_bytes max_response_headers;
     struct cv_bytes buffered_body;
     struct cv_bytes read_budget;
+    bool private_network;
 };
 
 enum origin_metric {
@@ -183,6 +185,11 @@ typedef void origin_dialled_fn(void *arg, struct origin_link *link_take, enum cv
 struct origin_dial *origin_dial(struct origin_worker *, const struct cv_rule *, struct cv_str tls_name,
                                 origin_dialled_fn *, void *arg);
 void origin_dial_cancel(struct origin_dial *); /* NULL is allowed */
+
+/* ---- guard.c ------------------------------------------------------------------------------------------- */
+
+/* May the rule's target be this address, with its port? Asked for each one that its name stands for. */
+bool origin_may_reach(const struct cv_rule *, const struct sockaddr_storage *);
 
 /* ---- pool.c -------------------------------------------------------------------------------------------- */
 

@@ -1,6 +1,7 @@
 /* proxy.c: the module origin_proxy: its options and metrics, what it keeps for each worker, and which
  * requests are its. */
 #include "origin.h"
+#include "stream.h"
 
 #include <string.h>
 
@@ -30,6 +31,9 @@ static const struct cv_option options[] = {
            .flags = CV_LIVE),
     CV_OPT(struct origin_conf, read_budget, "256k",
            "Most bytes read from one origin connection before the others have their turn.", .flags = CV_LIVE),
+    CV_OPT(struct origin_conf, private_network, "no",
+           "Whether TCP streams of private-network routes are served: to any address that the [origins] allow.",
+           .flags = CV_LIVE),
     CV_OPT_END
 };
 
@@ -139,18 +143,57 @@ static void reload(struct cv_self *self, const void *old_conf)
     write_tags(w, self);
 }
 
-static bool match(const struct cv_self *self, const struct cv_req *req)
+static bool is_exchange(const struct cv_req *req)
 {
-    (void)self;
     return (req->type == CV_HTTP || req->type == CV_WEBSOCKET) && req->rule &&
            (req->rule->kind == CV_SERVICE_HTTP || req->rule->kind == CV_SERVICE_UNIX);
 }
 
-static const struct cv_origin_ops ops = { .match = match,
-                                          .open = origin_open,
-                                          .end = { origin_readable, origin_credit, origin_closed } };
+static bool match(const struct cv_self *self, const struct cv_req *req)
+{
+    (void)self;
+    return is_exchange(req) || origin_is_stream(req);
+}
 
-CV_MODULE(origin_proxy, .summary = "http and https services, over TCP or Unix sockets, with WebSocket",
+/* ---- which of the two -------------------------------------------------------------------------------- */
+
+union slot {
+    struct origin_exchange exchange;
+    struct origin_stream stream;
+};
+
+static const struct cv_end exchange_end = { origin_readable, origin_credit, origin_closed };
+
+static const struct cv_end *end_of(const struct cv_req *req)
+{
+    return origin_is_stream(req) ? &origin_stream_end : &exchange_end;
+}
+
+static void open_any(const struct cv_self *self, struct cv_req *req)
+{
+    (origin_is_stream(req) ? origin_stream_open : origin_open)(self, req);
+}
+
+static void readable(const struct cv_self *self, struct cv_req *req)
+{
+    end_of(req)->readable(self, req);
+}
+
+static void credit(const struct cv_self *self, struct cv_req *req, size_t n)
+{
+    end_of(req)->credit(self, req, n);
+}
+
+static void closed(const struct cv_self *self, struct cv_req *req, enum cv_error why)
+{
+    end_of(req)->closed(self, req, why);
+}
+
+static const struct cv_origin_ops ops = { .match = match,
+                                          .open = open_any,
+                                          .end = { readable, credit, closed } };
+
+CV_MODULE(origin_proxy, .summary = "http, https and TCP services, over TCP or Unix sockets, with WebSocket",
           .options = options, .conf_size = sizeof(struct origin_conf), .metrics = metrics,
-          .slot_size = sizeof(struct origin_exchange), .origin = &ops, .check = check, .init = init,
+          .slot_size = sizeof(union slot), .origin = &ops, .check = check, .init = init,
           .start = start, .reload = reload, .stop = stop, .fini = fini);

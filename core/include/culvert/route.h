@@ -77,7 +77,7 @@ struct cv_settings {
 struct cv_pattern; /* a compiled path rule; private to the core */
 
 struct cv_rule {
-    int index; /* 0 is the first; -1 is the management host's, which no table contains */
+    int index; /* 0 is the first; -1 of no document: the management host's, the private network's */
     enum cv_service kind;
     struct cv_str hostname; /* as in the document */
     struct cv_str punycode; /* a second name to try, or empty */
@@ -92,6 +92,7 @@ struct cv_rule {
     struct cv_str pool_key;    /* two rules whose keys are equal may share idle connections */
     struct cv_settings settings;
     const struct cv_pattern *pattern; /* compiled `path`, or NULL */
+    uint64_t max_active_flows;        /* private-network streams: most at a time in the process; 0: no limit */
 };
 
 #define CV_SECONDS_MAX (INT64_MAX / 1000000000)

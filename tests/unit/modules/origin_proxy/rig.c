@@ -87,17 +87,21 @@ static const struct cv_instance instances[] = {
 
 /* ---- the rig ----------------------------------------------------------------------------------------- */
 
+void rig_document(struct rig *r, struct cv_str document)
+{
+    struct route_table *table;
+    bool started;
+    struct reason reason;
+    CV_ASSERT(config_read(document, &(struct config_local){ 0 }, &table, &started, &reason) == CV_OK);
+    requests_set_routes(r->worker, table);
+}
+
 void rig_rule(struct rig *r, const char *service, const char *settings)
 {
     char text[1024];
     int n = snprintf(text, sizeof(text), "{\"ingress\":[{\"service\":\"%s\"}],\"originRequest\":{%s}}",
                      service, settings);
-    struct route_table *table;
-    bool started;
-    struct reason reason;
-    CV_ASSERT(config_read((struct cv_str){ text, (size_t)n }, &(struct config_local){ 0 }, &table, &started,
-                          &reason) == CV_OK);
-    requests_set_routes(r->worker, table);
+    rig_document(r, (struct cv_str){ text, (size_t)n });
 }
 
 static void listen_on_loopback(struct rig *r)
@@ -128,7 +132,7 @@ struct rig *rig_new(void)
     r->origins[0] = &r->selfs[1];
     r->chain = (struct chain){ .origins = r->origins,
                                .n_origins = 1,
-                               .slot_bytes = 16 + sizeof(struct origin_exchange) };
+                               .slot_bytes = 16 + cv_module_origin_proxy.slot_size };
     r->worker->selfs = r->selfs;
     r->worker->chain = &r->chain;
     requests_setup(r->worker, &r->limits);

@@ -30,6 +30,7 @@ struct rig *rig_new(void);
 void rig_free(struct rig *);
 /* Everything goes to `service` from now on; settings: as "\"noTLSVerify\":true", or "". */
 void rig_rule(struct rig *, const char *service, const char *settings);
+void rig_document(struct rig *, struct cv_str); /* or whatever the edge may send */
 struct origin_worker *rig_worker(struct rig *);
 
 /* A request that the test may fill in further before rig_send(). `seen` outlives the request. */

@@ -1,4 +1,4 @@
-/* test_50_supervise.c: connections that are lost, refused, silent, half dead or on the wrong protocol, against a whole
+/* test_55_supervise.c: connections that are lost, refused, silent, half dead or on the wrong protocol, against a whole
  * process. What follows from what is tested with a clock turned by hand: tests/unit/tunnel/test_supervisor.c. */
 #include "scene.h"
 
@@ -180,7 +180,7 @@ static void websockets_hear_of_the_end_before_it_comes(void)
     }
 }
 
-SUITE(system_50_supervise, TEST(lost_connections_come_back),
+SUITE(system_55_supervise, TEST(lost_connections_come_back),
       TEST(a_dead_connection_is_replaced_within_seconds),
       TEST(a_refusal_for_good_ends_the_process_with_its_cause),
       TEST(refusals_that_may_pass_are_logged_and_tried_again),

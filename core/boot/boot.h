@@ -63,8 +63,7 @@ void ini_read(struct ini *, const char *file, struct problems *);
 void ini_read_stream(struct ini *, const char *name, FILE *, struct problems *);
 void ini_free(struct ini *);
 
-/* ---- value.c: option values as text and typed -----------------------------------------------------------
- */
+/* ---- value.c: option values as text and typed ---------------------------------------------------------- */
 
 /* Memory of one conf: freed, and wiped, as a whole. */
 struct block;
@@ -92,8 +91,7 @@ bool integer_parse(const char *text, long min, long max, long *value);
 char *duration_format(int64_t ms); /* free() both */
 char *size_format(uint64_t bytes);
 
-/* ---- options.c: one section's options, typed --------------------------------------------------------------
- */
+/* ---- options.c: one section's options, typed ----------------------------------------------------------- */
 
 /* A value as somebody said it, not parsed yet. Borrowed strings. */
 struct said {
@@ -129,8 +127,7 @@ typedef void conf_diff_fn(void *arg, const struct conf *new_conf, const struct c
                           const char *is);
 size_t conf_diff(const struct conf *was, const struct conf *is, conf_diff_fn *, void *arg);
 
-/* ---- loader.c: modules
- * ------------------------------------------------------------------------------------- */
+/* ---- loader.c: modules --------------------------------------------------------------------------------- */
 
 #define MODULE_NAME_MAX 40
 
@@ -152,8 +149,7 @@ void loader_add_static(const struct cv_module *);
 void loader_each(const struct loader *, void (*)(void *arg, const char *name), void *arg);
 const char *module_kind(const struct cv_module *); /* "edge" … "observer"; NULL unless it is exactly one */
 
-/* ---- flags.c, flag_table.c, settings.c, help.c: the command line and the environment
- * ------------------------------------- */
+/* ---- flags.c, flag_table.c, settings.c, help.c: the command line and the environment ------------------- */
 
 enum command_what {
     COMMAND_RUN,
@@ -221,8 +217,7 @@ void help_tunnel(FILE *);
 void help_run(FILE *);
 void version_print(FILE *);
 
-/* ---- generation.c: everything that is configured, checked as a whole
- * ------------------------------------------ */
+/* ---- generation.c: everything that is configured, checked as a whole ----------------------------------- */
 
 struct culvert_conf { /* section [culvert] */
     int workers;
@@ -264,8 +259,7 @@ static inline const void *generation_core(const struct generation *g, unsigned s
     return g->core[section]->data;
 }
 
-/* ---- manual.c: what can be configured, from the same tables
- * ---------------------------------------------------- */
+/* ---- manual.c: what can be configured, from the same tables -------------------------------------------- */
 
 /* Every option of the core and of every module that is found, with its default: an ini, or a page of
  * documentation; or one line a module. Returns the exit status: 1 if a module cannot be loaded (said on
@@ -274,8 +268,7 @@ int manual_ini(const struct command *, FILE *);
 int manual_markdown(const struct command *, FILE *);
 int manual_modules(const struct command *, FILE *);
 
-/* ---- lifecycle.c, reload.c
- * ---------------------------------------------------------------------------------------- */
+/* ---- lifecycle.c, reload.c ----------------------------------------------------------------------------- */
 
 /* Runs until the tunnel is over; returns the exit status (docs/protocol.md §3.2). */
 int lifecycle_run(const struct command *);

@@ -54,8 +54,7 @@ __attribute__((format(printf, 2, 3))) static char *keep(struct command *c, const
     return text;
 }
 
-/* ---- values as Go's flag package takes them
- * ---------------------------------------------------------------- */
+/* ---- values as Go's flag package takes them ------------------------------------------------------------ */
 
 static const char *go_bool(const char *text)
 {
@@ -81,8 +80,7 @@ static bool go_value(const struct flag *f, const char *text)
                                  : true;
 }
 
-/* ---- what was said
- * ----------------------------------------------------------------------------------------- */
+/* ---- what was said ------------------------------------------------------------------------------------- */
 
 static void say(struct command *c, const struct flag *f, const char *text, const char *where)
 {
@@ -159,8 +157,7 @@ static void take_flags(struct parser *p)
             take(p->c, &flag_table[i], p->given[i], keep(p->c, "flag --%s", flag_table[i].name));
 }
 
-/* ---- the command line -------------------------------------------------------------------------------------
- */
+/* ---- the command line ---------------------------------------------------------------------------------- */
 
 static void act(struct parser *p, const struct flag *f, const char *text)
 {

@@ -56,8 +56,7 @@ static bool is_core(const char *name)
     return false;
 }
 
-/* ---- values
- * ------------------------------------------------------------------------------------------------ */
+/* ---- values -------------------------------------------------------------------------------------------- */
 
 static void apply_ini(struct building *b, struct conf *c, const struct ini_section *s)
 {
@@ -107,8 +106,7 @@ static struct conf *build(struct building *b, const struct ini_section *s, const
     return c;
 }
 
-/* ---- sections
- * ---------------------------------------------------------------------------------------------- */
+/* ---- sections ------------------------------------------------------------------------------------------ */
 
 static const struct ini_section *section_named(const struct ini *ini, const char *name)
 {

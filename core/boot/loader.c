@@ -20,8 +20,7 @@ void loader_add_static(const struct cv_module *m)
     built_in[n_built_in++] = m;
 }
 
-/* ---- where to look ----------------------------------------------------------------------------------------
- */
+/* ---- where to look ------------------------------------------------------------------------------------- */
 
 static void add_dir(struct loader *l, const char *dir, size_t n)
 {
@@ -112,8 +111,7 @@ void loader_each(const struct loader *l, void (*fn)(void *arg, const char *name)
     free(names);
 }
 
-/* ---- is it a whole module? --------------------------------------------------------------------------------
- */
+/* ---- is it a whole module? ----------------------------------------------------------------------------- */
 
 const char *module_kind(const struct cv_module *m)
 {
@@ -192,8 +190,7 @@ static enum cv_error check_module(const struct cv_module *m, const char *name, c
     return CV_OK;
 }
 
-/* ---- finding one
- * ------------------------------------------------------------------------------------------- */
+/* ---- finding one --------------------------------------------------------------------------------------- */
 
 static enum cv_error open_file(const char *file, const char *name, const struct cv_module **m,
                                struct cv_err *err)

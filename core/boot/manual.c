@@ -19,8 +19,7 @@ static bool is_default(const char *name)
     return false;
 }
 
-/* ---- as an ini: what is commented out is the default
- * ---------------------------------------------------------- */
+/* ---- as an ini: what is commented out is the default --------------------------------------------------- */
 
 /* Comment lines of at most 100 columns. */
 static void comment(FILE *out, const char *text)
@@ -64,8 +63,7 @@ static void ini_section(FILE *out, const struct core_section *s, const struct cv
         ini_option(out, o);
 }
 
-/* ---- as markdown
- * ------------------------------------------------------------------------------------------------ */
+/* ---- as markdown --------------------------------------------------------------------------------------- */
 
 static void cell(FILE *out, const char *text)
 {
@@ -117,8 +115,7 @@ static void markdown_flags(FILE *out)
     }
 }
 
-/* ---- all sections
- * ----------------------------------------------------------------------------------------------- */
+/* ---- all sections -------------------------------------------------------------------------------------- */
 
 static void print_module(struct manual *manual, const char *name)
 {

@@ -28,8 +28,7 @@ static const struct cv_option *find(const struct conf *c, const char *key)
     return NULL;
 }
 
-/* ---- is the table itself right? -------------------------------------------------------------------------
- */
+/* ---- is the table itself right? ------------------------------------------------------------------------ */
 
 static const size_t sizes[] = {
     [CV_T_BOOL] = sizeof(bool),
@@ -92,8 +91,7 @@ bool options_sound(const struct cv_option *options, size_t size, struct reason *
     return true;
 }
 
-/* ---- one section's values --------------------------------------------------------------------------------
- */
+/* ---- one section's values ------------------------------------------------------------------------------ */
 
 struct conf *conf_new(const char *section, const struct cv_option *options, size_t size)
 {

@@ -6,8 +6,7 @@
 
 static const struct cv_ms sweep_every = { 10000 };
 
-/* ---- is it good, and is it no more than live options? -----------------------------------------------------
- */
+/* ---- is it good, and is it no more than live options? -------------------------------------------------- */
 
 struct comparing {
     struct problems *refused;
@@ -70,8 +69,7 @@ static void check_change(const struct generation *was, struct generation *is, st
         problem(refused, "modules were added, removed or put in another order: that needs a restart");
 }
 
-/* ---- the swap
- * ----------------------------------------------------------------------------------------------- */
+/* ---- the swap ------------------------------------------------------------------------------------------ */
 
 static void quiet_or_not(struct cv_worker *w, void *arg)
 {

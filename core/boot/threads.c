@@ -9,8 +9,7 @@
 
 enum { SLOT_ALIGN = 16 };
 
-/* ---- errands ----------------------------------------------------------------------------------------------
- */
+/* ---- errands ------------------------------------------------------------------------------------------- */
 
 struct errand {
     struct cv_worker *worker;
@@ -36,8 +35,7 @@ void run_errand(struct cv_worker *worker, errand_fn *run, void *arg)
     sem_destroy(&e.done);
 }
 
-/* ---- instances and the threads' views of them -------------------------------------------------------------
- */
+/* ---- instances and the threads' views of them ---------------------------------------------------------- */
 
 static void make_instances(struct runtime *r)
 {
@@ -70,8 +68,10 @@ static void make_view(struct runtime *r, struct cv_worker *w)
         const struct conf *conf = instance_conf(r, &r->instances[i]);
         v->selfs[i] =
             (struct cv_self){ .conf = conf ? conf->data : NULL, .worker = w, .instance = &r->instances[i] };
-        if (m->filter)
+        if (m->filter) {
             v->filters[c->n_filters++] = &v->selfs[i];
+            c->enforces_access |= m->filter->enforces_access;
+        }
         if (m->origin)
             v->origins[c->n_origins++] = &v->selfs[i];
         if (m->observer)
@@ -164,8 +164,7 @@ enum cv_error threads_start(struct runtime *r, struct cv_err *err)
     return s.error;
 }
 
-/* ---- down
- * --------------------------------------------------------------------------------------------------- */
+/* ---- down ---------------------------------------------------------------------------------------------- */
 
 enum { EDGES = 1, OTHERS = 2 };
 struct stop {

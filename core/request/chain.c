@@ -56,6 +56,11 @@ static void start(struct request *r)
 static void open_origin(struct request *r)
 {
     struct cv_req *req = &r->pub;
+    if (req->rule && req->rule->access_required && !r->chain->enforces_access) {
+        cv_req_fail(req, CV_E_DENIED, "the rule requires Cloudflare Access and no module enforces it: add the section "
+                                      "[access_headers] to the ini");
+        return;
+    }
     if (req->rule && req->rule->kind == CV_SERVICE_STATUS) {
         if (req->rule->implicit)
             cv_log(r->edge, CV_WARN, NULL,

@@ -72,7 +72,8 @@ struct chain { /* the instances of one thread and generation, in ini order */
     size_t n_origins;
     const struct cv_self *const *observers;
     size_t n_observers;
-    size_t slot_bytes; /* of all instances together */
+    size_t slot_bytes;    /* of all instances together                       */
+    bool enforces_access; /* one of the filters does: culvert.h, cv_filter_ops */
 };
 
 /* Every open request of the connection is failed; their closed() come at the end of this turn, then idle(). */

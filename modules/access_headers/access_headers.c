@@ -411,4 +411,5 @@ CV_MODULE(access_headers,
           .options = options, .conf_size = sizeof(struct access_conf), .metrics = metrics,
           .slot_size = sizeof(struct slot), .check = check, .init = access_sources_init, .start = start,
           .reload = reload, .stop = stop, .fini = access_sources_fini,
-          .filter = &(const struct cv_filter_ops){ .request = request, .closed = closed });
+          .filter = &(const struct cv_filter_ops){
+              .request = request, .closed = closed, .enforces_access = true });

@@ -123,7 +123,9 @@ static void filter_closed(const struct cv_self *self, struct cv_req *req, enum c
     say(h->filter_log, "closed%u:%s", self->instance->id, cv_error_name(why));
 }
 
-static const struct cv_filter_ops filter_ops = { filter_request, filter_response, filter_closed };
+static const struct cv_filter_ops filter_ops = { .request = filter_request,
+                                                 .response = filter_response,
+                                                 .closed = filter_closed };
 
 /* ---- the worker -------------------------------------------------------------------------------------- */
 
@@ -155,13 +157,21 @@ struct harness *harness_new(unsigned n_filters)
     h->origins[0] = &h->selfs[1];
     h->filters[0] = &h->selfs[2];
     h->filters[1] = &h->selfs[3];
-    h->chain = (struct chain){ .filters = h->filters, .n_filters = n_filters, .origins = h->origins, .n_origins = 1,
-                               .slot_bytes = 64 };
+    h->chain = (struct chain){
+        .filters = h->filters, .n_filters = n_filters, .origins = h->origins, .n_origins = 1, .slot_bytes = 64
+    };
     h->worker->selfs = h->selfs;
     h->worker->chain = &h->chain;
     requests_setup(h->worker, &h->limits);
     requests_set_routes(h->worker, one_rule());
     return h;
+}
+
+void harness_require_access(struct harness *harness)
+{
+    struct route_table *t = one_rule();
+    t->rules[0].access_required = true;
+    requests_set_routes(harness->worker, t);
 }
 
 void harness_free(struct harness *harness)

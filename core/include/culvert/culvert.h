@@ -260,6 +260,7 @@ struct cv_filter_ops {                      /* requests in ini order, responses 
     enum cv_next (*request)(const struct cv_self *, struct cv_req *);
     enum cv_next (*response)(const struct cv_self *, struct cv_req *);
     void (*closed)(const struct cv_self *, struct cv_req *, enum cv_error); /* if request() ran */
+    bool enforces_access; /* sees to cv_rule.access_required; without such a filter the core refuses those requests */
 };
 struct cv_gate_ops { /* may this process connect at all? main thread, before every dial */
     enum cv_error (*admit)(const struct cv_self *, struct cv_err *);

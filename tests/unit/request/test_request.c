@@ -221,6 +221,26 @@ static void too_many_requests_are_refused_and_counted(void)
     harness_free(h);
 }
 
+static void a_rule_that_requires_access_is_not_served_unguarded(void)
+{
+    h = harness_new(1);
+    harness_require_access(h);
+    struct cv_req *req = harness_request(h, CV_HTTP);
+    cv_req_start(req);
+    harness_turn(h);
+    SAW(h->origin_log, "");
+    SAW(h->edge_log, "head:403");
+    cv_req_done(req);
+    h->chain.enforces_access = true; /* a filter that does */
+    req = harness_request(h, CV_HTTP);
+    cv_req_start(req);
+    harness_turn(h);
+    SAW(h->origin_log, "open");
+    cv_req_fail(req, CV_E_CANCEL, "over");
+    harness_turn(h);
+    harness_free(h);
+}
+
 static unsigned idles;
 static void on_idle(struct conn_base *conn)
 {
@@ -294,5 +314,6 @@ SUITE(request, TEST(an_answer_passes_from_origin_to_edge), TEST(bytes_wake_the_r
       TEST(a_filter_that_fails_is_named), TEST(a_failure_after_the_head_resets),
       TEST(an_edge_that_leaves_closes_everything), TEST(a_filter_answers_instead_of_the_origin),
       TEST(a_filter_that_waits_is_resumed), TEST(too_many_requests_are_refused_and_counted),
+      TEST(a_rule_that_requires_access_is_not_served_unguarded),
       TEST(losing_a_connection_closes_its_requests), TEST(headers_keep_order_and_fold_case),
       TEST(memory_of_a_request_is_zeroed_and_its_own));

@@ -134,6 +134,7 @@ static bool ends_well(struct cv_get *g)
 static void exchange(struct cv_get *g)
 {
     char bytes[READ_BYTES];
+    ERR_clear_error(); /* what others on this thread left would count as ours */
     int n = SSL_is_init_finished(g->ssl) ? 1 : SSL_do_handshake(g->ssl);
     while (n > 0 && g->sent < g->out.n) {
         n = SSL_write(g->ssl, g->out.p + g->sent, (int)(g->out.n - g->sent));

@@ -98,6 +98,7 @@ static void exchange(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     q->watched = false;
+    ERR_clear_error(); /* what others on this thread left would count as ours */
     while (q->sent < q->out.n && (n = SSL_write(q->ssl, q->out.p + q->sent, (int)(q->out.n - q->sent))) > 0)
         q->sent += (size_t)n;
     while (n > 0 && !complete(q)) {

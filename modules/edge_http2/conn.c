@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/err.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -162,10 +163,12 @@ static void end_of_input(struct h2_conn *c)
         h2_down(c, CV_E_TLS, "connection with edge closed: %s", cv_edge_ssl_error(c->ssl).text);
 }
 
-/* false: nothing more for now, or the connection is over. */
+/* false: nothing more for now, or the connection is over. The thread's queue of errors is emptied before each call: what
+ * another connection left there would end this one. */
 static bool read_some(struct h2_conn *c)
 {
     uint8_t bytes[READ_BYTES];
+    ERR_clear_error();
     int n = SSL_read(c->ssl, bytes, sizeof(bytes));
     if (n > 0) {
         c->heard_at = cv_now(c->self);
@@ -181,6 +184,7 @@ static bool read_some(struct h2_conn *c)
 
 static void shake_hands(struct h2_conn *c)
 {
+    ERR_clear_error();
     int n = SSL_do_handshake(c->ssl);
     if (c->backlog.n)
         event_add(c->write_event, NULL);

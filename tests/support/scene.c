@@ -78,17 +78,20 @@ static void start_edge(struct scene *t, const struct setup *s)
 
 static void start_culvert(struct scene *t, const struct setup *s)
 {
-    char line[2048], ca[96], variable[1024] = "TUNNEL_TOKEN=";
+    char line[2048], ca[96], ini[96] = "", variable[1024] = "TUNNEL_TOKEN=";
     FILE *f = fopen("tests/vectors/token/good.txt", "re");
     CU_ASSERT_PTR_NOT_NULL_FATAL(f);
     CU_ASSERT_PTR_NOT_NULL(fgets(variable + strlen(variable), 900, f));
     fclose(f);
     variable[strcspn(variable, "\r\n")] = '\0';
     t->connections = s->connections ? s->connections : 1;
+    if (s->ini)
+        write_file(in_dir(t, "ini", ini), s->ini);
     snprintf(line, sizeof(line),
-             SUITE_BUILD "/culvert tunnel --edge %s --edge %s --edge %s --edge %s --cacert %s --protocol %s "
+             SUITE_BUILD "/culvert %s %s tunnel --edge %s --edge %s --edge %s --edge %s --cacert %s --protocol %s "
                          "--metrics 127.0.0.1:0 --loglevel debug --ha-connections %u %s run",
-             t->edges[0], t->edges[1], t->edges[2], t->edges[3], in_dir(t, "ca.pem", ca), s->transport,
+             ini[0] ? "--config" : "", ini, t->edges[0], t->edges[1], t->edges[2], t->edges[3],
+             in_dir(t, "ca.pem", ca), s->transport,
              t->connections, s->flags ? s->flags : "");
     const char *argv[48];
     add_words(argv, sizeof(argv) / sizeof(argv[0]), line);
@@ -100,8 +103,11 @@ static void start_culvert(struct scene *t, const struct setup *s)
     char *said = process_output(t->culvert), *at = strstr(said, "metrics server on ");
     CU_ASSERT_TRUE_FATAL(at && sscanf(at, "metrics server on %31[^/]", t->metrics) == 1);
     free(said);
-    if (!s->alone)
-        CU_ASSERT_TRUE_FATAL(scene_wait(t, query));
+    if (s->alone)
+        return;
+    CU_ASSERT_TRUE_FATAL(scene_wait(t, query));
+    for (int i = 0; i < 1000 && process_count(t->culvert, "Registered tunnel connection") < t->connections; i++)
+        sleep_ms(5); /* the edge has answered, now both know */
 }
 
 static void clear(void)
@@ -110,7 +116,7 @@ static void clear(void)
         return;
     process_end_all();
     origin_stop(current->origin);
-    static const char *const files[] = { "rules.json", "script", "ports", "ca.pem" };
+    static const char *const files[] = { "rules.json", "script", "ports", "ca.pem", "ini" };
     char path[96];
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
         unlink(in_dir(current, files[i], path));

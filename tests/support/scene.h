@@ -18,6 +18,7 @@ struct setup {
     const char *flags;      /* more of culvert's, before `run`, separated by spaces */
     const char *edge_flags; /* more of edge_sim's */
     const char *rules;      /* $ORIGIN is http://127.0.0.1:PORT of the origin; NULL: everything goes there */
+    const char *ini;        /* culvert's; NULL: none */
     const char *script;     /* answers to the first connections */
     origin_fn *origin;      /* NULL: origin_plain */
     void *origin_arg;

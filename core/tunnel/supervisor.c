@@ -208,7 +208,10 @@ static void on_down(struct supervisor *s, struct link *link, int64_t now, const 
         attempt_failed(s, slot, now, &(struct attempt_failure){ 0 });
         break;
     case LINK_REGISTERED: lost(s, link, now, r->text); break;
-    case LINK_LEAVING:
+    case LINK_LEAVING: /* an edge may close at once, its answer was overtaken then */
+        if (!link->unregistered)
+            log_link(s, link, CV_INFO, NULL, "Unregistered tunnel connection");
+        break;
     case LINK_CLOSING: break;
     }
     link_free(s, link, now);

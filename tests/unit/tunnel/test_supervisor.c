@@ -736,6 +736,18 @@ static void an_edge_that_does_not_answer_cannot_hold_up_an_idle_process(void)
     world_end();
 }
 
+static void an_edge_that_closes_has_unregistered(void)
+{
+    world_begin(1);
+    world_addresses(2);
+    world_connect(0);
+    supervisor_shutdown(world.s, world.now, "terminated");
+    world_down(LAST(0)->id, "connection with edge closed");
+    CU_ASSERT_PTR_NOT_NULL(world_said("Unregistered tunnel connection"));
+    CU_ASSERT_EQUAL(world_count(END), 1);
+    world_end();
+}
+
 static void drains_without_ending_and_ends_later(void)
 {
     world_begin(2);
@@ -892,7 +904,7 @@ SUITE(supervisor, TEST(starts_the_first_connection_alone),
       TEST(shutdown_unregisters_and_leaves_when_it_has_been_quiet),
       TEST(shutdown_takes_no_longer_than_the_grace_period), TEST(a_grace_period_of_0_closes_at_once),
       TEST(an_edge_that_does_not_answer_cannot_hold_up_an_idle_process),
-      TEST(drains_without_ending_and_ends_later), TEST(a_new_token_proves_itself_before_the_others_follow),
-      TEST(a_new_token_that_is_refused_is_dropped), TEST(a_new_token_that_meets_trouble_is_tried_again),
-      TEST(replaces_connections_whose_path_is_gone), TEST(tries_at_once_when_the_network_comes_back),
-      TEST(replaces_everything_after_a_sleep));
+      TEST(an_edge_that_closes_has_unregistered), TEST(drains_without_ending_and_ends_later),
+      TEST(a_new_token_proves_itself_before_the_others_follow), TEST(a_new_token_that_is_refused_is_dropped),
+      TEST(a_new_token_that_meets_trouble_is_tried_again), TEST(replaces_connections_whose_path_is_gone),
+      TEST(tries_at_once_when_the_network_comes_back), TEST(replaces_everything_after_a_sleep));

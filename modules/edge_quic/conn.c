@@ -1,4 +1,4 @@
-/* conn.c: one QUIC connection: made, shaken hands on, driven by its socket and one timer, closed. */
+/* conn.c: one QUIC connection at work: driven by its socket and one timer, flushed at the end of a turn, closed. */
 #include "quic.h"
 
 #include <errno.h>
@@ -21,8 +21,7 @@ uint64_t quic_now(void)
 
 /* ---- the end of a connection ------------------------------------------------------------------------- */
 
-/* No packet goes in or out any more. ngtcp2's side stays until gone(): requests still refer to their streams.
- */
+/* No packet goes in or out any more. ngtcp2's side stays until gone(): requests still refer to their streams. */
 static void silence(struct quic_conn *c)
 {
     c->down = true;
@@ -198,7 +197,7 @@ static void wake_after(struct quic_conn *c, uint64_t ns)
 }
 
 /* A timer that fires too early only looks again, so it is moved when it would be too late, and left alone
- * else: the deadline changes with every packet. */
+ * otherwise: the deadline changes with every packet. */
 static void arm(struct quic_conn *c, uint64_t now, bool at_once)
 {
     uint64_t at = earliest(ngtcp2_conn_get_expiry(c->quic), earliest(handshake_deadline(c), c->close_by));

@@ -1,5 +1,4 @@
-/* dial.c: a QUIC connection from nothing: settings, TLS, what ngtcp2 tells of it; and what is left when it is
- * gone. */
+/* dial.c: a QUIC connection from nothing: settings, TLS, what ngtcp2 tells of it; and its very end. */
 #include "quic.h"
 
 #include <openssl/rand.h>

@@ -201,8 +201,7 @@ int quic_endpoint_read(struct quic_endpoint *e, struct quic_io *io, quic_datagra
 
 /* ---- sending ----------------------------------------------------------------------------------------- */
 
-/* Segmentation by the kernel or the card does not work on every path; whoever refuses it says one of these.
- */
+/* Segmentation by the kernel or the card does not work on every path; whoever refuses it says one of these. */
 static bool refuses_segments(int error)
 {
     return error == EIO || error == EINVAL || error == ENOPROTOOPT || error == EOPNOTSUPP;
@@ -229,8 +228,7 @@ static int send_message(int fd, const uint8_t *p, size_t n, size_t packet)
     return sent < 0 ? errno : 0;
 }
 
-/* Errors of the path that QUIC takes for loss: packets too large for it (an MTU probe), full queues, filters.
- */
+/* Errors of the path that QUIC takes for loss: packets too large for it (an MTU probe), full queues, filters. */
 static bool is_loss(int error)
 {
     return error == EMSGSIZE || error == ENOBUFS || error == EPERM || error == EINVAL;

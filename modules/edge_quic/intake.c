@@ -1,5 +1,4 @@
-/* intake.c: what the edge sends on a stream: its first bytes become a request, the others the request's body.
- */
+/* intake.c: what the edge sends on a stream: its first bytes become a request, the others its body. */
 #include "quic.h"
 
 #include <stdlib.h>

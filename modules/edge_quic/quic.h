@@ -5,8 +5,8 @@
  *
  * Thread   A connection and all its streams live on one worker; nothing here is shared.
  * Order    ngtcp2 calls back while it reads; nothing is written then. What there is to send goes out at the
- * end of the loop turn (cv_late), when the origins have had their say too, so that packets are full. Source
- * docs/protocol.md §12, RFC 9000 to 9002. */
+ *          end of the loop turn (cv_late), when the origins have had their say too, so that packets are full.
+ * Source   docs/protocol.md §12, RFC 9000 to 9002. */
 #ifndef EDGE_QUIC_H
 #define EDGE_QUIC_H
 #include "culvert/culvert.h"
@@ -27,11 +27,11 @@ struct quic_conf {
 };
 
 enum {
-    QUIC_PACKET = 1452,         /* largest UDP payload, either way                             */
-    QUIC_INITIAL_CONN = 786432, /* windows that a connection begins with                       */
-    QUIC_INITIAL_STREAM = 524288,
-    QUIC_METADATA = 512, /* entries of one head                                         */
-    QUIC_PORTS = 256,    /* connection indexes whose local port is remembered           */
+    QUIC_PACKET = 1452,           /* largest UDP payload, either way                   */
+    QUIC_INITIAL_CONN = 786432,   /* windows that a connection begins with             */
+    QUIC_INITIAL_STREAM = 524288, /* and a stream                                      */
+    QUIC_METADATA = 512,          /* entries of one head                               */
+    QUIC_PORTS = 256,             /* connection indexes whose local port is remembered */
 };
 
 /* ---- metrics: edge_quic.c has the table, stats.c the counting ---------------------------------------- */

@@ -1,5 +1,4 @@
-/* send.c: what streams have to say, in packets: each stream in its turn, packets filled, batches handed to
- * the kernel. */
+/* send.c: what streams have to say: each in its turn, in full packets, handed to the kernel in batches. */
 #include "quic.h"
 
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* stream.c: the life of one stream: its first bytes, its request, both bodies, and every way it can end. */
+/* stream.c: one stream: what it waits in, the request it belongs to, and every way the two part. */
 #include "quic.h"
 
 #include <stdlib.h>

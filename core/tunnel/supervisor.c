@@ -223,8 +223,8 @@ static void on_unregistered(struct supervisor *s, struct link *link, int64_t now
         return;
     link->unregistered = true;
     link->quiet_since = now;
-    if (r->error)
-        log_link(s, link, CV_WARN, r->text, "Error shutting down control stream");
+    if (r->error) /* what is replaced is often known to be dead */
+        log_link(s, link, s->draining ? CV_WARN : CV_DEBUG, r->text, "Error shutting down control stream");
     else
         log_link(s, link, CV_INFO, NULL, "Unregistered tunnel connection");
 }

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { FIRST_ROOM = 512 }; /* of a buffer: most hold a head or a message, which then never move */
+
 void cv_assert_failed(const char *what, const char *file, int line, const char *func)
 {
     fprintf(stderr, "culvert: broken invariant in %s (%s:%d): %s\n", func, file, line, what);
@@ -67,7 +69,7 @@ uint8_t *cv_buf_reserve(struct cv_buf *b, size_t more)
     if (__builtin_add_overflow(b->n, more, &need))
         out_of_memory(more, 1);
     if (need > b->cap || !b->p) {
-        size_t cap = b->cap ? b->cap : 64;
+        size_t cap = b->cap ? b->cap : FIRST_ROOM;
         while (cap < need)
             if (__builtin_mul_overflow(cap, (size_t)2, &cap))
                 cap = need;

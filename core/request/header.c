@@ -75,24 +75,30 @@ bool cv_header_at(const struct cv_headers *h, size_t i, struct cv_str *name, str
     return true;
 }
 
-/* RFC 9110 §5.6.2 */
-static bool is_token_byte(unsigned char c)
+/* Every byte of every name is looked at, several times: one bit for each, of letters, digits and !#$%&'*+-.^_`|~ */
+bool cv_is_token(struct cv_str s)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           (c && strchr("!#$%&'*+-.^_`|~", c));
+    static const uint64_t allowed[4] = { 0x03ff6cfa00000000, 0x57ffffffc7fffffe, 0, 0 };
+    for (size_t i = 0; i < s.n; i++) {
+        uint8_t c = (uint8_t)s.p[i];
+        if (!(allowed[c / 64] >> c % 64 & 1))
+            return false;
+    }
+    return s.n > 0;
 }
 
 void cv_canonical_name(struct cv_str s, char *out)
 {
-    bool token = true, upper = true;
-    for (size_t i = 0; i < s.n && token; i++)
-        token = is_token_byte((unsigned char)s.p[i]);
+    if (!cv_is_token(s)) {
+        for (size_t i = 0; i < s.n; i++)
+            out[i] = s.p[i];
+        return;
+    }
+    bool upper = true;
     for (size_t i = 0; i < s.n; i++) {
         char c = s.p[i];
-        if (token && upper && c >= 'a' && c <= 'z')
-            c = (char)(c - 'a' + 'A');
-        else if (token && !upper && c >= 'A' && c <= 'Z')
-            c = (char)(c - 'A' + 'a');
+        if (upper ? c >= 'a' && c <= 'z' : c >= 'A' && c <= 'Z')
+            c ^= 0x20;
         out[i] = c;
         upper = c == '-';
     }

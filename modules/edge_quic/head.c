@@ -46,9 +46,11 @@ static struct cv_str after(struct cv_str s, size_t n)
     return (struct cv_str){ s.p + n, s.n - n };
 }
 
-static bool contains(struct cv_str s, const char *what)
+static bool contains(struct cv_str s, struct cv_str what)
 {
-    return s.n && memmem(s.p, s.n, what, strlen(what));
+    if (s.n < what.n)
+        return false;
+    return memcmp(s.p, what.p, what.n) == 0 || memmem(s.p, s.n, what.p, what.n); /* most begin with it */
 }
 
 static bool contains_fold(struct cv_str s, struct cv_str what)
@@ -57,17 +59,6 @@ static bool contains_fold(struct cv_str s, struct cv_str what)
         if (cv_str_caseeq((struct cv_str){ s.p, what.n }, what))
             return true;
     return false;
-}
-
-static bool is_token(struct cv_str s)
-{
-    static const char marks[] = "!#$%&'*+-.^_`|~";
-    for (size_t i = 0; i < s.n; i++) {
-        char c = s.p[i], letter = (char)(c | 0x20);
-        if (!(letter >= 'a' && letter <= 'z') && !(c >= '0' && c <= '9') && (!c || !strchr(marks, c)))
-            return false;
-    }
-    return s.n > 0;
 }
 
 /* Scheme and path of a URL, or of a bare path. Its host does not matter: HttpHost says what the visitor asked
@@ -126,14 +117,14 @@ static enum cv_error take_metadata(struct cv_req *req, const struct cv_connect_r
             method = m->val;
         else if (cv_str_eq(m->key, CV_STR("HttpHost")))
             req->authority = cv_copy(req, m->val);
-        else if (contains(m->key, HEADER_KEY))
+        else if (contains(m->key, CV_STR(HEADER_KEY)))
             e = take_header(req, m, err);
     }
     if (e)
         return e;
     if (!method.n)
         method = CV_STR("GET");
-    if (!is_token(method))
+    if (!cv_is_token(method))
         return cv_fail(err, CV_E_PROTO, "net/http: invalid method \"" CV_STR_FMT "\"", CV_STR_ARG(method));
     req->method = cv_copy(req, method);
     return CV_OK;

@@ -23,17 +23,6 @@ static void put_line(struct cv_buf *out, struct cv_str name, struct cv_str value
 
 /* ---- what may be written at all ---------------------------------------------------------------------- */
 
-static bool is_token(struct cv_str s) /* RFC 9110 §5.6.2 */
-{
-    for (size_t i = 0; i < s.n; i++) {
-        char c = s.p[i];
-        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-        if (!letter && (c == '\0' || !strchr("!#$%&'*+-.^_`|~", c)))
-            return false;
-    }
-    return s.n > 0;
-}
-
 /* Bytes above 0x7f pass: visitors send them, origins are used to them. */
 static bool is_visible(struct cv_str s)
 {
@@ -45,9 +34,11 @@ static bool is_visible(struct cv_str s)
 
 static bool is_host(struct cv_str s)
 {
-    for (size_t i = 0; i < s.n; i++)
-        if (strchr("/\\?#@,", s.p[i]))
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+        if (c == '/' || c == '\\' || c == '?' || c == '#' || c == '@' || c == ',')
             return false;
+    }
     return is_visible(s);
 }
 
@@ -117,7 +108,7 @@ static enum cv_error put_fields(struct cv_buf *out, const struct cv_req *req, co
     struct cv_str name, value;
     for (size_t i = 0; req->headers && cv_header_at(req->headers, i, &name, &value); i++) {
         value = trim(value);
-        *why = !is_token(name)    ? "a request header's name is not a token"
+        *why = !cv_is_token(name)    ? "a request header's name is not a token"
                : !is_value(value) ? "a request header's value has control characters"
                                   : NULL;
         if (*why)
@@ -134,7 +125,7 @@ static enum cv_error put_start(struct cv_buf *out, const struct cv_req *req, con
     struct cv_str host = replaced ? req->rule->settings.http_host_header : req->authority;
     if (host.n == 0)
         host = req->rule->target.authority;
-    *why = !is_token(req->method) || cv_str_eq(req->method, CV_STR("CONNECT"))
+    *why = !cv_is_token(req->method) || cv_str_eq(req->method, CV_STR("CONNECT"))
                ? "the request's method is not usable"
            : !is_path(req->path)                        ? "the request's path is not usable"
            : !is_host(host) || !is_host(req->authority) ? "the request's host is not usable"
@@ -189,7 +180,7 @@ enum cv_error origin_request_head(struct cv_buf *out, const struct cv_req *req, 
 
 bool origin_tag_line(struct cv_buf *out, struct cv_str name, struct cv_str value)
 {
-    if (!is_token(name) || !is_value(value))
+    if (!cv_is_token(name) || !is_value(value))
         return false;
     struct cv_buf full = { 0 };
     put(&full, CV_STR("Cf-Warp-Tag-"));

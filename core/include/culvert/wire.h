@@ -18,6 +18,9 @@ struct cv_err cv_edge_ssl_error(SSL *);
  * thread; it reads the system's certificate directory. */
 void cv_trust_defaults(SSL_CTX *);
 
+/* A method or a header's name: one byte at least, of those that RFC 9110 §5.6.2 allows. */
+bool cv_is_token(struct cv_str);
+
 /* Header names as Go's HTTP library writes them (content-type → Content-Type): what origins and the edge are used to.
  * Writes s.n bytes to out. Names that are not tokens are copied unchanged. */
 void cv_canonical_name(struct cv_str s, char *out);

@@ -43,6 +43,6 @@ struct request {
 static inline struct request *request_of(struct cv_req *req)
 {
     CV_ASSERT(req->magic == REQ_MAGIC);
-    return (struct request *)req;
+    return (void *)req; /* its first member */
 }
 #endif

@@ -5,9 +5,9 @@
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "tunnel/announce.h"
 #include "tunnel/conn.h"
 #include "tunnel/discover.h"
 #include "tunnel/network.h"
@@ -145,40 +145,10 @@ static void act_timer(void *arg, int64_t at_ms)
         cv_timer_set(tunnel.self, &tunnel.timer, (struct cv_ms){ at_ms - clock_ms() });
 }
 
-static void notify_systemd(void)
-{
-    const char *name = getenv("NOTIFY_SOCKET");
-    struct sockaddr_un to = { .sun_family = AF_UNIX };
-    size_t n = name ? strlen(name) : 0;
-    if (n == 0 || n >= sizeof(to.sun_path))
-        return;
-    memcpy(to.sun_path, name, n);
-    if (to.sun_path[0] == '@')
-        to.sun_path[0] = '\0'; /* abstract */
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n);
-    if (fd < 0 || sendto(fd, "READY=1", 7, MSG_NOSIGNAL, (struct sockaddr *)&to, size) < 0)
-        log_line(CV_WARN, NULL, "Unable to notify systemd: %m");
-    if (fd >= 0)
-        close(fd);
-}
-
-static void write_pidfile(void)
-{
-    if (!conf()->pidfile || !*conf()->pidfile)
-        return;
-    FILE *f = fopen(conf()->pidfile, "we");
-    if (!f || fprintf(f, "%d", (int)getpid()) < 0)
-        log_line(CV_ERROR, NULL, "Unable to write pid to %s: %m", conf()->pidfile);
-    if (f)
-        fclose(f);
-}
-
 static void act_announce(void *arg)
 {
     (void)arg;
-    notify_systemd();
-    write_pidfile();
+    announce(conf()->pidfile);
 }
 
 static void act_replaced(void *arg, enum sup_replaced why)

@@ -1,6 +1,7 @@
 /* generation.c: from ini, environment and flags to the checked options of every section. */
 #include "boot.h"
 
+#include "request/local.h"
 #include "request/request.h"
 #include "tunnel/tunnel.h"
 
@@ -29,9 +30,14 @@ const struct core_section core_sections[CORE_SECTIONS] = {
                       sizeof(struct limits_conf), NULL },
     [CORE_TUNNEL] = { "tunnel", "The tunnel and its connections to the edge.", tunnel_options,
                       sizeof(struct tunnel_conf), tunnel_check },
+    [CORE_ORIGINS] = { "origins", "What requests may be sent to.", origins_options,
+                       sizeof(struct origins_conf), origins_check },
+    [CORE_REWRITE] = { "rewrite", "Services that are to be found elsewhere than the rules say.",
+                       rewrite_options, sizeof(struct rewrite_conf), rewrite_check },
 };
 
-const char *const default_modules[] = { "edge_quic", "edge_http2", "origin_proxy", "metrics_prom" };
+const char *const default_modules[] = { "edge_quic", "edge_http2", "access_headers", "origin_proxy",
+                                        "metrics_prom" };
 const size_t n_default_modules = sizeof(default_modules) / sizeof(default_modules[0]);
 
 struct module_switch {
@@ -69,6 +75,25 @@ static void apply_ini(struct building *b, struct conf *c, const struct ini_secti
     }
 }
 
+/* A line of [rewrite] is an element of its one option. */
+static void apply_rewrites(struct building *b, struct conf *c, const struct ini_section *s)
+{
+    struct cv_buf map = { 0 };
+    char where[PATH_MAX + 16];
+    for (size_t i = 0; i < s->n; i++) {
+        char line[INI_LINE + 8];
+        int n = snprintf(line, sizeof(line), "%s%s = %s", i ? ", " : "", s->v[i].key, s->v[i].value);
+        cv_buf_add(&map, line, (size_t)n);
+        if (strchr(s->v[i].key, ',') || strchr(s->v[i].value, ','))
+            problem(b->errors, "%s:%u: a service and its target hold no comma", b->ini.file, s->v[i].line);
+    }
+    cv_buf_add(&map, "", 1);
+    snprintf(where, sizeof(where), "%s:%u", b->ini.file, s->line);
+    conf_set(c, &(struct said){ s->name, c->options[0].name, (char *)map.p, where, NULL, false }, b->errors,
+             b->warnings);
+    cv_buf_free(&map);
+}
+
 static bool has_option(const struct conf *c, const char *key)
 {
     for (size_t i = 0; i < c->n; i++)
@@ -97,7 +122,10 @@ static struct conf *build(struct building *b, const struct ini_section *s, const
 {
     size_t before = b->errors->n + b->errors->more;
     struct conf *c = conf_new(name, from->options, from->size);
-    apply_ini(b, c, s);
+    if (s && from == &core_sections[CORE_REWRITE] && s->n > 0)
+        apply_rewrites(b, c, s);
+    else
+        apply_ini(b, c, s);
     apply_said(b, c);
     conf_required(c, b->errors);
     struct cv_err err = { "" };

@@ -53,6 +53,48 @@ static void squeeze(char *s)
     *to = '\0';
 }
 
+/* The keys of [rewrite] are URLs: they end at the first =, not at the : that libinih stops at. Both strings are ours to
+ * free, NULL if there is no =. */
+static void split_rewrite(const struct reader *r, const char *key, const char *value, char **from, char **to)
+{
+    char line[INI_LINE + 8];
+    bool cut = r->line[strcspn(r->line, ":=")] == ':';
+    snprintf(line, sizeof(line), "%s%s%s", key, cut ? ":" : " = ", value);
+    char *equals = strchr(line, '=');
+    *from = *to = NULL;
+    if (!equals)
+        return;
+    *equals = '\0';
+    squeeze(line);
+    squeeze(equals + 1);
+    *from = cv_xstrdup(line);
+    *to = cv_xstrdup(equals + 1);
+}
+
+static void add_entry(struct reader *r, struct ini_section *s, const char *key, const char *value)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        if (strcmp(s->v[i].key, key) == 0) {
+            problem(r->problems, AT(r, "%s is already set on line %u"), key, s->v[i].line);
+            return;
+        }
+    }
+    s->v = cv_xrealloc(s->v, s->n + 1, sizeof(*s->v));
+    s->v[s->n++] = (struct ini_entry){ cv_xstrdup(key), cv_xstrdup(value), r->number };
+}
+
+static void add_rewrite(struct reader *r, struct ini_section *s, const char *key, const char *value)
+{
+    char *from, *to;
+    split_rewrite(r, key, value, &from, &to);
+    if (from)
+        add_entry(r, s, from, to);
+    else
+        problem(r->problems, AT(r, "this is not service = target"));
+    free(from);
+    free(to);
+}
+
 /* A key line without its section is not reported a second time: the header was. */
 static int on_entry(void *arg, const char *section, const char *key, const char *value)
 {
@@ -77,11 +119,9 @@ static int on_entry(void *arg, const char *section, const char *key, const char 
         return problem(r->problems, AT(r, "%s stands before the first [section]"), key), 1;
     if (!*key)
         return problem(r->problems, AT(r, "a key is missing before =")), 1;
-    for (size_t i = 0; i < s->n; i++)
-        if (strcmp(s->v[i].key, key) == 0)
-            return problem(r->problems, AT(r, "%s is already set on line %u"), key, s->v[i].line), 1;
-    s->v = cv_xrealloc(s->v, s->n + 1, sizeof(*s->v));
-    s->v[s->n++] = (struct ini_entry){ cv_xstrdup(key), cv_xstrdup(value), r->number };
+    if (strcmp(name, "rewrite") == 0)
+        return add_rewrite(r, s, key, value), 1;
+    add_entry(r, s, key, value);
     return 1;
 }
 

@@ -1,6 +1,7 @@
 /* lifecycle.c: from a checked configuration to a running tunnel, signals, and the end. */
 #include "boot/runtime.h"
 
+#include "request/local.h"
 #include "tunnel/tunnel.h"
 
 #include <openssl/evp.h>
@@ -113,6 +114,7 @@ static void tunnel_ended(void *arg, int status)
 
 static enum cv_error prepare(struct runtime *r, struct cv_err *err)
 {
+    local_setup(generation_core(r->g, CORE_ORIGINS), generation_core(r->g, CORE_REWRITE));
     struct tunnel_setup setup = {
         .conf = generation_core(r->g, CORE_TUNNEL),
         .main = r->main,
@@ -147,6 +149,7 @@ static void take_down(struct runtime *r, bool prepared)
             r->instances[i].module->fini(&r->main->selfs[i]);
     if (prepared)
         tunnel_free();
+    local_free();
     worker_free(r->main);
     metrics_free();
     reload_free(r);

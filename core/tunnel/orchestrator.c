@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "request/gojson.h"
+#include "request/local.h"
 
 enum { DIFF_BYTES = 2000 };
 
@@ -24,8 +25,6 @@ static struct {
     struct update *first, **last; /* the first is under way while waiting > 0 */
     size_t waiting;               /* workers that have not yet the newest rules */
 } self;
-
-static const struct config_local local; /* nothing is added to what is pushed */
 
 static void run_queue(void);
 
@@ -115,7 +114,7 @@ static bool apply(const struct update *u)
     struct reason why;
     reason_clear(&why);
     struct route_table *before = route_table_ref(self.versions.table);
-    enum config_verdict verdict = config_update(&self.versions, u->version, u->config, &local, &why);
+    enum config_verdict verdict = config_update(&self.versions, u->version, u->config, local_config(), &why);
     if (verdict == CONFIG_APPLIED) {
         log_applied(u, before);
         cv_gauge_set(metric(M_CONFIG_VERSION, NULL), self.versions.applied);
@@ -189,7 +188,7 @@ void orchestrator_setup(struct cv_worker *main, struct cv_worker *const *workers
     self.last = &self.first;
     self.waiting = 0;
     under_way = NULL;
-    config_versions_init(&self.versions, &local);
+    config_versions_init(&self.versions, local_config());
 }
 
 void orchestrator_free(void)
@@ -210,7 +209,7 @@ static enum cv_error use_document(struct cv_str document, const char *option, st
     struct route_table *table;
     bool started;
     reason_clear(&why);
-    if (config_read(document, &local, &table, &started, &why))
+    if (config_read(document, local_config(), &table, &started, &why))
         return cv_fail(err, CV_E_CONF, "%s: %s", option, why.text);
     route_table_unref(self.versions.table);
     self.versions.table = table;

@@ -95,6 +95,12 @@ struct cv_rule {
     uint64_t max_active_flows;        /* private-network streams: most at a time in the process; 0: no limit */
 };
 
+/* May this process connect to that address, which `host` stands for ([origins] allow)? Ask for every address before
+ * connect(): a name can change its mind. Any thread. */
+bool cv_may_reach(struct cv_str host, const struct sockaddr_storage *addr);
+/* Does the line hold that address and port? */
+bool cv_ip_rule_holds(const struct cv_ip_rule *, const struct sockaddr_storage *addr);
+
 #define CV_SECONDS_MAX (INT64_MAX / 1000000000)
 /* A duration of the settings for cv_timer_set(), cut at about 292 years. */
 static inline struct cv_ms cv_seconds(int64_t s)

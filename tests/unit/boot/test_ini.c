@@ -50,6 +50,29 @@ static void keeps_sections_keys_and_lines_in_order(void)
     ini_free(&ini);
 }
 
+static void takes_urls_as_keys_of_rewrite(void)
+{
+    static const char text[] = "[rewrite]\n"
+                               "http://a:80 = http://127.0.0.1:8080 ; near\n"
+                               "http://b:80=unix:/run/b\n"
+                               "hello_world = http://c\n"
+                               "http://a:80 = http://d\n"
+                               "http://e\n";
+    static const char *const wanted[][2] = { { "http://a:80", "http://127.0.0.1:8080" },
+                                             { "http://b:80", "unix:/run/b" },
+                                             { "hello_world", "http://c" } };
+    struct problems p = { .n = 0 };
+    struct ini ini = read_text(text, sizeof(text) - 1, &p);
+    CHECK_TEXT(taken(&p), "x.ini:5: http://a:80 is already set on line 2\n"
+                          "x.ini:6: this is not service = target\n");
+    CU_ASSERT_EQUAL_FATAL(ini.v[0].n, 3);
+    for (size_t i = 0; i < 3; i++) {
+        CU_ASSERT_STRING_EQUAL(ini.v[0].v[i].key, wanted[i][0]);
+        CU_ASSERT_STRING_EQUAL(ini.v[0].v[i].value, wanted[i][1]);
+    }
+    ini_free(&ini);
+}
+
 static void names_file_line_and_reason(void)
 {
     static const struct {
@@ -140,7 +163,7 @@ static void says_why_a_file_cannot_be_read(void)
     ini_free(&ini);
 }
 
-SUITE(ini, TEST(keeps_sections_keys_and_lines_in_order), TEST(names_file_line_and_reason),
+SUITE(ini, TEST(keeps_sections_keys_and_lines_in_order), TEST(takes_urls_as_keys_of_rewrite), TEST(names_file_line_and_reason),
       TEST(takes_a_line_of_199_bytes_and_no_longer_one),
       TEST(takes_a_section_name_of_49_bytes_and_no_longer_one),
       TEST(keeps_fifty_problems_and_counts_the_rest), TEST(says_why_a_file_cannot_be_read));

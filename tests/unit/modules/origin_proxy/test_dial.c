@@ -1,4 +1,5 @@
 /* test_dial.c: the way to a connection when addresses refuse, keep silent, or are busy. */
+#include "request/reach.h"
 #include "rig.h"
 #include "suite.h"
 
@@ -179,7 +180,25 @@ static void waits_for_a_unix_socket_that_is_busy(void)
     unlink(path);
 }
 
-SUITE(origin_dial, TEST(goes_to_the_other_family_at_once_when_the_first_refuses),
+static void does_not_go_where_it_must_not(void)
+{
+    struct cv_str networks[] = { CV_STR("10.0.0.0/8") };
+    const struct origins_conf conf = { { networks, 1 } };
+    struct rig *rig = rig_new();
+    struct rig_seen seen;
+    char service[64];
+    snprintf(service, sizeof(service), "http://localhost:%u", rig->port);
+    rig_rule(rig, service, "");
+    reach_setup(&conf);
+    rig_send(rig, rig_request(rig, "GET", "/", &seen));
+    CU_ASSERT(rig_until(rig, &seen.closed));
+    CU_ASSERT_EQUAL(seen.error, CV_E_DENIED);
+    CU_ASSERT_PTR_NOT_NULL(strstr(seen.why, "not to be reached"));
+    reach_setup(NULL);
+    rig_free(rig);
+}
+
+SUITE(origin_dial, TEST(does_not_go_where_it_must_not), TEST(goes_to_the_other_family_at_once_when_the_first_refuses),
       TEST(goes_to_the_other_family_soon_when_the_first_is_silent),
       TEST(waits_its_share_for_each_address_when_told_to), TEST(gives_up_when_the_time_is_over),
       TEST(leaves_a_dial_when_the_visitor_leaves), TEST(waits_for_a_unix_socket_that_is_busy));

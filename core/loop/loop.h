@@ -73,6 +73,9 @@ const struct cv_self *worker_core_self(struct cv_worker *);
 void resolver_new(struct cv_worker *);
 void resolver_free(struct cv_worker *);
 
+/* Why some module cannot do its work, as cv_not_ready() was told; plain text without quotes. NULL: all can. */
+const char *unready(void);
+
 /* ---- log --------------------------------------------------------------------------------------------- */
 
 struct log_conf {

@@ -33,6 +33,7 @@ static struct {
     struct network_watch *network_watch;
     char locations[64][CONN_LOCATION]; /* of each index, for the metrics */
     struct cv_timer timer;
+    bool barred; /* a gate said: never */
 } tunnel;
 
 static const struct tunnel_conf *conf(void)
@@ -49,6 +50,7 @@ static struct cv_worker *worker_for(unsigned index)
 
 struct denial { /* a dial that a gate did not admit */
     uint32_t id;
+    enum cv_error error;
     struct cv_err err;
 };
 
@@ -60,6 +62,10 @@ static void run_denial(void *arg)
     struct conn_report report = { .id = d->id, .what = CONN_DOWN, .error = CV_E_DENIED };
     snprintf(report.text, sizeof(report.text), "%s", d->err.text);
     on_report(&report);
+    if (d->error == CV_E_CONF && !tunnel.barred) {
+        tunnel.barred = true;
+        tunnel_shutdown("refused");
+    }
     free(d);
 }
 
@@ -92,7 +98,8 @@ static void act_dial(void *arg, const struct sup_dial *dial)
 {
     (void)arg;
     struct denial *d = cv_xcalloc(1, sizeof(*d));
-    if (ask_gates(&d->err)) {
+    d->error = ask_gates(&d->err);
+    if (d->error) {
         d->id = dial->id;
         cv_post(tunnel.setup.main, run_denial, d);
         return;
@@ -188,7 +195,7 @@ static void on_emptied(void)
 static void act_end(void *arg, int status)
 {
     (void)arg;
-    end_status = status;
+    end_status = tunnel.barred ? 1 : status;
     stop_watching();
     conns_when_empty(on_emptied);
 }
@@ -525,10 +532,15 @@ void tunnel_free(void)
 
 void cv_status(struct cv_status *status)
 {
+    static char id[UUID_TEXT];
+    if (tunnel.credentials)
+        uuid_text(tunnel.credentials->token.id, id);
     *status = (struct cv_status){
         .ready = tunnel.supervisor ? supervisor_ready(tunnel.supervisor) : 0,
         .draining = tunnel.supervisor && supervisor_draining(tunnel.supervisor),
         .config_version = orchestrator_version(),
         .connector_id = tunnel.connector_id,
+        .tunnel_id = tunnel.credentials ? id : "",
+        .not_ready = unready(),
     };
 }

@@ -50,10 +50,13 @@ static void on_ready(struct evhttp_request *req, void *arg)
     (void)arg;
     struct cv_status status;
     cv_status(&status);
-    int code = status.ready ? 200 : 503;
+    int code = status.ready && !status.not_ready ? 200 : 503;
     struct evbuffer *body = evbuffer_new();
-    evbuffer_add_printf(body, "{\"status\":%d,\"readyConnections\":%u,\"connectorId\":\"%s\"}", code, status.ready,
+    evbuffer_add_printf(body, "{\"status\":%d,\"readyConnections\":%u,\"connectorId\":\"%s\"", code, status.ready,
                         status.connector_id);
+    if (status.not_ready)
+        evbuffer_add_printf(body, ",\"reason\":\"%s\"", status.not_ready);
+    evbuffer_add_printf(body, "}");
     answer(req, code, text_type, body);
 }
 

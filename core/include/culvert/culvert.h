@@ -262,7 +262,9 @@ struct cv_filter_ops {                      /* requests in ini order, responses 
     void (*closed)(const struct cv_self *, struct cv_req *, enum cv_error); /* if request() ran */
     bool enforces_access; /* sees to cv_rule.access_required; without such a filter the core refuses those requests */
 };
-struct cv_gate_ops { /* may this process connect at all? main thread, before every dial */
+/* May this process connect at all? Main thread, before every dial. CV_E_CONF: not in its lifetime, it ends with exit
+ * status 1; other errors: not now. */
+struct cv_gate_ops {
     enum cv_error (*admit)(const struct cv_self *, struct cv_err *);
 };
 struct cv_event {
@@ -294,6 +296,9 @@ struct cv_module {
     void (*reload)(struct cv_self *, const void *old_conf);     /* main, then each worker: conf is the new one */
     void (*stop)(struct cv_self *);                             /* each worker, all requests gone    */
     void (*fini)(struct cv_self *);                             /* main, once                        */
+    /* `culvert WORD …` for the words that core/boot/commands.c gives this module: the arguments behind it, all options
+     * at their defaults, a loop but no traffic. Returns the exit status. */
+    int (*command)(struct cv_self *, int argc, char **argv);
 };
 #define CV_MODULE(id, ...)                                                                                   \
     __attribute__((visibility("default"))) const struct cv_module cv_module_##id = {                         \
@@ -357,7 +362,11 @@ struct cv_status {
     bool draining;
     int config_version;       /* of the remote configuration; -1 before the first          */
     const char *connector_id; /* UUID                                                       */
+    const char *tunnel_id;    /* UUID; "" when there is no token                             */
+    const char *not_ready;    /* why some module cannot do its work; NULL: all can          */
 };
 void cv_status(struct cv_status *);
+/* Main thread: this instance cannot do its work, and probes shall say so; NULL: it can again. The text is copied. */
+void cv_not_ready(const struct cv_self *, const char *why);
 char *cv_config_json(void);   /* what /config answers (docs/protocol.md §16.5); free() it */
 #endif

@@ -182,14 +182,23 @@ static void tell(const struct access_shared *s, const struct cv_self *worker, co
     cv_post(worker->worker, take_news, n);
 }
 
+/* Without the keys of the ini's own team everything is refused that the section is about. */
+static void tell_probes(const struct access_shared *s, const struct source *source)
+{
+    const struct access_conf *c = conf_of(s);
+    if (c->assertion == ACCESS_REQUIRED && strcmp(source->team, c->team) == 0)
+        cv_not_ready(s->main, source->keys ? NULL : "the keys of the Access team cannot be had");
+}
+
 static void tell_all(const struct access_shared *s, const struct source *source)
 {
     for (size_t i = 0; i < s->n_workers; i++)
         tell(s, s->workers[i], source);
-    if (source)
-        cv_gauge_set(
-            cv_series(s->main, ACCESS_METRIC_KEYS, &(struct cv_str){ source->team, strlen(source->team) }),
-            source->keys ? (int64_t)source->keys->n : 0);
+    if (!source)
+        return;
+    struct cv_str team = cv_str_of(source->team);
+    tell_probes(s, source);
+    cv_gauge_set(cv_series(s->main, ACCESS_METRIC_KEYS, &team), source->keys ? (int64_t)source->keys->n : 0);
 }
 
 /* ---- fetching ---------------------------------------------------------------------------------------------- */
@@ -375,7 +384,8 @@ static void take_wish(void *arg)
         s->workers[s->n_workers++] = w->worker;
         tell(s, w->worker, NULL);
         for (const struct source *source = s->sources; source; source = source->next)
-            tell(s, w->worker, source);
+            if (!source->get) /* else its end tells */
+                tell(s, w->worker, source);
     }
     free(w->team);
     free(w);
@@ -481,6 +491,7 @@ enum cv_error access_sources_init(struct cv_self *self, struct cv_err *err)
     }
     if (c->assertion != ACCESS_OFF) {
         struct source *source = source_of(s, c->team, c->fedramp);
+        tell_all(s, source); /* no worker yet: probes and metrics */
         if (!source->from_file)
             fetch(source);
     }
@@ -496,6 +507,7 @@ void access_sources_fini(struct cv_self *self)
     if (!s)
         return;
     self->shared = NULL;
+    cv_not_ready(self, NULL);
     cv_timer_clear(&s->watch);
     while (s->sources) {
         struct source *source = s->sources;

@@ -3,12 +3,12 @@
 
 #include "tunnel/tunnel.h"
 
-extern const struct cv_module cv_module_edge_http2, cv_module_edge_loopback, cv_module_edge_quic,
-    cv_module_metrics_prom, cv_module_origin_proxy;
+extern const struct cv_module cv_module_access_headers, cv_module_edge_http2, cv_module_edge_loopback,
+    cv_module_edge_quic, cv_module_metrics_prom, cv_module_origin_proxy;
 
-static const struct cv_module *const linked[] = { &cv_module_edge_http2, &cv_module_edge_loopback,
-                                                  &cv_module_edge_quic, &cv_module_metrics_prom,
-                                                  &cv_module_origin_proxy };
+static const struct cv_module *const linked[] = { &cv_module_access_headers, &cv_module_edge_http2,
+                                                  &cv_module_edge_loopback,  &cv_module_edge_quic,
+                                                  &cv_module_metrics_prom,   &cv_module_origin_proxy };
 
 static struct problems errors, warnings;
 
@@ -67,10 +67,10 @@ static void modules_stand_in_the_order_of_their_sections(void)
     CU_ASSERT_PTR_NOT_NULL(g);
     if (!g)
         return;
-    static const char *const wanted[] = { "accepted b", "edge_http2",   "accepted",
-                                          "accepted a", "origin_proxy", "metrics_prom" };
-    CU_ASSERT_EQUAL_FATAL(g->n, 6);
-    for (size_t i = 0; i < 6; i++)
+    static const char *const wanted[] = { "accepted b",     "edge_http2",   "accepted",    "accepted a",
+                                          "access_headers", "origin_proxy", "metrics_prom" };
+    CU_ASSERT_EQUAL_FATAL(g->n, 7);
+    for (size_t i = 0; i < 7; i++)
         CU_ASSERT_STRING_EQUAL(g->modules[i].conf->section, wanted[i]);
     CU_ASSERT_EQUAL(*(const int *)g->modules[0].conf->data, 2);
     CU_ASSERT_EQUAL(*(const int *)g->modules[2].conf->data, 1);

@@ -49,6 +49,7 @@ static int obey(const struct command *c)
     case COMMAND_OPTIONS_INI: return manual_ini(c, stdout);
     case COMMAND_OPTIONS_MARKDOWN: return manual_markdown(c, stdout);
     case COMMAND_DONE: break;
+    case COMMAND_MODULE: return command_run(c);
     }
     return c->status;
 }

@@ -158,12 +158,16 @@ enum command_what {
     COMMAND_MODULES,
     COMMAND_OPTIONS_INI,
     COMMAND_OPTIONS_MARKDOWN,
+    COMMAND_MODULE, /* a module answers: its arguments are argc, argv */
     COMMAND_DONE, /* help or version was printed, or usage was wrong: exit with `status` */
 };
 struct command {
     enum command_what what;
     int status;
     const char *ini;   /* --config, --check; NULL for none */
+    const char *module; /* COMMAND_MODULE */
+    int argc;
+    char **argv;
     struct said *said; /* environment, then flags: later ones win. Lives as long as the process */
     size_t n;
     char *settings;   /* "edge:[a b] token:*****": the flags given, by name; NULL for none */
@@ -267,6 +271,11 @@ static inline const void *generation_core(const struct generation *g, unsigned s
 int manual_ini(const struct command *, FILE *);
 int manual_markdown(const struct command *, FILE *);
 int manual_modules(const struct command *, FILE *);
+
+/* ---- commands.c: words that a module answers -------------------------------------------------------------- */
+
+const char *command_module(const char *word); /* NULL: no such word */
+int command_run(const struct command *);      /* COMMAND_MODULE; returns the exit status */
 
 /* ---- lifecycle.c, reload.c ----------------------------------------------------------------------------- */
 

@@ -238,6 +238,16 @@ static void take_flag(struct parser *p, char *arg)
         usage(p, "Incorrect Usage: flag needs an argument: -%s", bare);
 }
 
+/* All that follows is the module's. */
+static void give_to_module(struct parser *p, const char *word)
+{
+    p->c->what = COMMAND_MODULE;
+    p->c->module = command_module(word);
+    p->c->argc = p->argc - p->at;
+    p->c->argv = p->argv + p->at;
+    p->over = true;
+}
+
 /* A word may be a secret that lost its flag: what does not look like a command is not shown. */
 static void take_word(struct parser *p, const char *word)
 {
@@ -252,6 +262,8 @@ static void take_word(struct parser *p, const char *word)
         act(p, flag_find("help", FLAG_OWN), "true");
     else if (p->phase == BEFORE_TUNNEL && strcmp(word, "version") == 0)
         act(p, flag_find("version", FLAG_OWN), "true");
+    else if (p->phase == BEFORE_TUNNEL && command_module(word))
+        give_to_module(p, word);
     else
         usage(p, "%s has no command \"%s\"", titles[p->phase], plain ? word : "…");
 }

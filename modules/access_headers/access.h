@@ -69,7 +69,8 @@ struct access_shown {
 };
 enum access_verdict access_bearer(const struct access_shown *, bool api_key_counts,
                                   const struct access_hashes *);
-int access_hash_key(int argc, char **argv); /* culvert hash-key: stdin to a line for the file */
+int access_hash_key(struct cv_self *, int argc,
+                    char **argv); /* culvert hash-key: stdin to a line for the file */
 
 /* ---- verify.c: a token against a rule --------------------------------------------------------------------- */
 

@@ -410,6 +410,6 @@ CV_MODULE(access_headers,
           .summary = "Access assertions, service tokens and API keys, checked before the origin is reached.",
           .options = options, .conf_size = sizeof(struct access_conf), .metrics = metrics,
           .slot_size = sizeof(struct slot), .check = check, .init = access_sources_init, .start = start,
-          .reload = reload, .stop = stop, .fini = access_sources_fini,
+          .reload = reload, .stop = stop, .fini = access_sources_fini, .command = access_hash_key,
           .filter = &(const struct cv_filter_ops){
               .request = request, .closed = closed, .enforces_access = true });

@@ -175,10 +175,10 @@ enum access_verdict access_bearer(const struct access_shown *s, bool api_key_cou
 
 /* ---- culvert hash-key -------------------------------------------------------------------------------------- */
 
-int access_hash_key(int argc, char **argv)
+int access_hash_key(struct cv_self *self, int argc, char **argv)
 {
     char key[KEY_MAX + 2];
-    (void)argv;
+    (void)self, (void)argv;
     if (argc > 0) {
         fputs(
             "culvert hash-key takes the key from its standard input, where no list of processes shows it.\n",

@@ -230,7 +230,7 @@ struct culvert_conf { /* section [culvert] */
 };
 extern const struct cv_option culvert_options[];
 
-enum { CORE_CULVERT, CORE_LOG, CORE_LIMITS, CORE_TUNNEL, CORE_ORIGINS, CORE_REWRITE, CORE_SECTIONS };
+enum { CORE_CULVERT, CORE_LOG, CORE_LIMITS, CORE_TUNNEL, CORE_ORIGINS, CORE_REWRITE, CORE_SSE, CORE_SECTIONS };
 struct core_section {
     const char *name, *summary;
     const struct cv_option *options;

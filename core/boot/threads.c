@@ -111,6 +111,7 @@ void threads_make(struct runtime *r)
     for (size_t i = 0; i < r->n_workers; i++) {
         r->workers[i] = worker_new((unsigned)i + 1);
         requests_setup(r->workers[i], limits);
+        requests_heartbeat(r->workers[i], generation_core(r->g, CORE_SSE));
         requests_name_errors(r->workers[i], c->error_header);
         make_view(r, r->workers[i]);
     }

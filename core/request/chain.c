@@ -2,6 +2,7 @@
  * One step at a time, each at the end of a turn, so that no module is called from inside its own call. */
 #include "request/chain.h"
 #include "request/route.h"
+#include "request/sse.h"
 #include "request/stock.h"
 
 static void next_step(struct request *r, enum step step)
@@ -145,6 +146,7 @@ static void give_head(struct request *r)
         request_close_origin(r, r->pub.error);
     r->step = STEP_BODY;
     r->down.readable = r->down.held > 0 || r->down.finished;
+    sse_begin(r);
     r->edge->instance->module->edge->head(r->edge, &r->pub);
 }
 

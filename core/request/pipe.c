@@ -3,6 +3,7 @@
  * The chunks of a thread are capped (limits.memory). A peer that was given a window may always fill it; an origin's
  * answer, which nobody promised room to, shrinks to one chunk a pipe while the thread is over the cap. So memory stays
  * bounded, and since an empty pipe always has room, no writer waits for a credit that never comes. */
+#include "request/sse.h"
 #include "request/state.h"
 #include "request/stock.h"
 
@@ -149,9 +150,21 @@ size_t cv_pipe_write(struct cv_pipe *p, const void *bytes, size_t n)
         c->to += (uint32_t)part;
         done += part;
     }
+    if (n && p->sse)
+        sse_note(p->sse, bytes, n);
     if (n)
         wrote(p, n);
     return n;
+}
+
+void pipe_insert(struct cv_pipe *p, struct cv_str bytes)
+{
+    CV_ASSERT(p->held == 0 && p->inserted == 0);
+    if (p->finished || p->dead)
+        return;
+    p->inserted = bytes.n;
+    p->limit += bytes.n;
+    cv_pipe_write(p, bytes.p, bytes.n);
 }
 
 int cv_pipe_reserve(struct cv_pipe *p, struct iovec *iov, int max)
@@ -181,6 +194,8 @@ void cv_pipe_commit(struct cv_pipe *p, size_t n)
         filled = c, c = c->next;
     while (c && (left || c->to > c->from)) {
         size_t part = CV_CHUNK - c->to < left ? CV_CHUNK - c->to : left;
+        if (p->sse)
+            sse_note(p->sse, c->data + c->to, part);
         c->to += (uint32_t)part;
         left -= part;
         filled = c;
@@ -240,8 +255,11 @@ void cv_pipe_consume(struct cv_pipe *p, size_t n)
     if (p->dead || n == 0)
         return;
     CV_ASSERT(n <= p->held);
+    size_t ours = n < p->inserted ? n : p->inserted;
+    p->inserted -= ours;
+    p->limit -= ours;
     p->held -= n;
-    p->news += n;
+    p->news += n - ours;
     for (size_t left = n; left;) {
         struct chunk *c = p->first;
         size_t in = c->to - c->from, part = in < left ? in : left;

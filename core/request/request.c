@@ -2,6 +2,7 @@
 #include "request/chain.h"
 #include "request/stock.h"
 #include "request/route.h"
+#include "request/sse.h"
 #include "request/state.h"
 
 #include <stdarg.h>
@@ -53,6 +54,12 @@ void requests_teardown(struct cv_worker *w)
     w->scratch = NULL;
     route_table_unref(w->routes);
     w->routes = NULL;
+}
+
+void requests_heartbeat(struct cv_worker *w, const struct sse_conf *conf)
+{
+    struct stock *stock = w->stock;
+    stock->sse = conf;
 }
 
 void requests_name_errors(struct cv_worker *w, bool on)
@@ -231,6 +238,7 @@ void cv_req_respond(struct cv_req *req)
     if (!req->resp_headers)
         req->resp_headers = cv_headers_new(req);
     r->at = r->n_filtered;
+    sse_watch(r);
     go(r, STEP_RESPOND);
 }
 
@@ -242,6 +250,7 @@ void cv_req_reply(struct cv_req *req, int status, struct cv_str body)
     req->status = status;
     if (!req->resp_headers)
         req->resp_headers = cv_headers_new(req);
+    sse_end(r);
     pipe_kill(&r->down); /* what an origin may have said already */
     pipe_init(&r->down, r, stock_of(r)->limits->pipe.n);
     cv_pipe_write(&r->down, body.p, body.n);
@@ -378,6 +387,7 @@ static void close_request(struct request *r)
     struct cv_worker *w = r->worker;
     struct conn_base *conn = (struct conn_base *)req->conn;
     enum cv_error why = req->error;
+    sse_end(r);
     pipe_kill(&r->up);
     pipe_kill(&r->down);
     request_close_origin(r, why);

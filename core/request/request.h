@@ -12,6 +12,10 @@ struct limits_conf {
     struct cv_bytes pipe;   /* how much one direction of one request holds     */
 };
 extern const struct cv_option limits_options[];
+struct sse_conf {
+    struct cv_ms heartbeat; /* 0: none */
+};
+extern const struct cv_option sse_options[];
 
 struct chunk {
     struct chunk *next;
@@ -23,6 +27,8 @@ struct chunk {
 /* Gives the thread its pools and hooks. limits must outlive it. */
 void requests_setup(struct cv_worker *, const struct limits_conf *);
 void requests_teardown(struct cv_worker *);
+/* From now on event streams that lie still get signs of life; the conf must outlive it. */
+void requests_heartbeat(struct cv_worker *, const struct sse_conf *);
 /* From now on a failure is answered with the header culvert-error: layer_reason. */
 void requests_name_errors(struct cv_worker *, bool);
 /* How many requests are open on this thread. */
@@ -45,14 +51,18 @@ struct cv_pipe {
     size_t held;     /* written and not consumed            */
     size_t limit;
     size_t news;     /* bytes consumed that the writer has not been told of */
+    size_t inserted; /* the first so many bytes are not the writer's; the limit is as much higher */
     uint64_t total;  /* bytes ever written                  */
     struct chunk *mark; /* where peek() found its first byte last time, or NULL */
     uint64_t mark_at;   /* which of all bytes mark->data[0] is                  */
+    struct sse *sse; /* wants to see what is written, or NULL */
     bool finished;   /* by the writer                       */
     bool readable;   /* the reader is to be woken           */
     bool dead;       /* the request is over: writes vanish  */
 };
 void pipe_init(struct cv_pipe *, struct request *, size_t limit);
+/* Bytes of our own into an empty pipe: they take no room from the writer, who never hears of them. */
+void pipe_insert(struct cv_pipe *, struct cv_str);
 void pipe_kill(struct cv_pipe *); /* drops what it holds */
 
 /* ---- one request -------------------------------------------------------------------------------------- */

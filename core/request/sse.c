@@ -1,0 +1,127 @@
+/* sse.c: event streams that lie still get a sign of life. */
+#include "request/sse.h"
+#include "request/stock.h"
+
+#include <string.h>
+
+const struct cv_option sse_options[] = { CV_OPT(struct sse_conf, heartbeat, "0s",
+                                                "How long a text/event-stream may lie still before it gets a "
+                                                "sign of life between two events: a comment, "
+                                                "or on /v1/messages the event ping. The edge cuts what is "
+                                                "still for about 100 s; 15s suits. 0: never."),
+                                         CV_OPT_END };
+
+struct sse {
+    struct request *r;
+    struct cv_timer timer;
+    struct cv_str sign;
+    int64_t moved;   /* when bytes last came */
+    uint8_t last[3]; /* of all bytes, the newest at the end; 0: there was none */
+};
+
+/* ---- which streams ------------------------------------------------------------------------------------ */
+
+static bool is_type(struct cv_str value, struct cv_str type)
+{
+    if (value.n < type.n || !cv_str_caseeq((struct cv_str){ value.p, type.n }, type))
+        return false;
+    return value.n == type.n || memchr("; \t", value.p[type.n], 3);
+}
+
+/* A body that is packed, or promises its length, must not be added to. */
+static bool is_plain_event_stream(const struct cv_req *req)
+{
+    struct cv_str coding = cv_header(req->resp_headers, CV_STR("content-encoding"));
+    return req->status == 200 &&
+           is_type(cv_header(req->resp_headers, CV_STR("content-type")), CV_STR("text/event-stream")) &&
+           (coding.n == 0 || cv_str_caseeq(coding, CV_STR("identity"))) &&
+           cv_header(req->resp_headers, CV_STR("content-length")).p == NULL;
+}
+
+static struct cv_str sign_for(const struct cv_req *req)
+{
+    static const struct cv_str messages = { "/v1/messages", 12 };
+    bool anthropic = req->path.n >= messages.n && memcmp(req->path.p, messages.p, messages.n) == 0 &&
+                     (req->path.n == messages.n || req->path.p[messages.n] == '?');
+    return anthropic ? CV_STR("event: ping\ndata: {\"type\": \"ping\"}\n\n") : CV_STR(":\n\n");
+}
+
+/* ---- where in it -------------------------------------------------------------------------------------- */
+
+/* The last line is empty, whatever its end looks like; or there is none yet. */
+static bool is_between_events(const struct sse *s)
+{
+    const uint8_t *end = s->last;
+    return end[2] == 0 || memcmp(end + 1, "\n\n", 2) == 0 || memcmp(end + 1, "\r\r", 2) == 0 ||
+           memcmp(end, "\n\r\n", 3) == 0;
+}
+
+void sse_note(struct sse *s, const uint8_t *bytes, size_t n)
+{
+    s->moved = cv_now(s->r->edge);
+    for (size_t i = n > sizeof(s->last) ? n - sizeof(s->last) : 0; i < n; i++) {
+        s->last[0] = s->last[1];
+        s->last[1] = s->last[2];
+        s->last[2] = bytes[i];
+    }
+}
+
+/* ---- time --------------------------------------------------------------------------------------------- */
+
+static int64_t pause_of(const struct sse *s)
+{
+    const struct stock *stock = s->r->worker->stock;
+    return stock->sse->heartbeat.ms;
+}
+
+static void set_timer(struct sse *s)
+{
+    int64_t left = s->moved + pause_of(s) - cv_now(s->r->edge);
+    cv_timer_set(s->r->edge, &s->timer, (struct cv_ms){ left > 0 ? left : 0 });
+}
+
+/* A visitor who has not taken what there is needs no sign. */
+static void on_timer(struct cv_timer *timer)
+{
+    struct sse *s = CV_OWNER(timer, struct sse, timer);
+    struct cv_pipe *down = s->r->pub.down;
+    bool still = cv_now(s->r->edge) - s->moved >= pause_of(s);
+    if (cv_pipe_finished(down))
+        return;
+    if (still && is_between_events(s) && cv_pipe_held(down) == 0)
+        pipe_insert(down, s->sign);
+    else if (still)
+        s->moved = cv_now(s->r->edge); /* not now: after another pause */
+    set_timer(s);
+}
+
+void sse_watch(struct request *r)
+{
+    const struct stock *stock = r->worker->stock;
+    if (!stock->sse || stock->sse->heartbeat.ms == 0 || r->pub.type != CV_HTTP ||
+        !is_plain_event_stream(&r->pub))
+        return;
+    struct sse *s = cv_alloc(&r->pub, sizeof(*s));
+    s->r = r;
+    s->timer.fire = on_timer;
+    s->sign = sign_for(&r->pub);
+    s->moved = cv_now(r->edge);
+    r->down.sse = s;
+}
+
+/* The filters have had their say since. */
+void sse_begin(struct request *r)
+{
+    if (!r->down.sse || r->pub.error || r->replied)
+        return;
+    if (is_plain_event_stream(&r->pub))
+        set_timer(r->down.sse);
+}
+
+void sse_end(struct request *r)
+{
+    if (!r->down.sse)
+        return;
+    cv_timer_clear(&r->down.sse->timer);
+    r->down.sse = NULL;
+}

@@ -18,6 +18,7 @@ static void set_up_process(void)
     }
     signal(SIGPIPE, SIG_IGN);
     signal(SIGHUP, SIG_IGN); /* until there is something to reload */
+    signal(SIGUSR1, SIG_IGN);
     signal(SIGUSR2, SIG_IGN);
 }
 
@@ -48,8 +49,8 @@ static int obey(const struct command *c)
     case COMMAND_MODULES: return manual_modules(c, stdout);
     case COMMAND_OPTIONS_INI: return manual_ini(c, stdout);
     case COMMAND_OPTIONS_MARKDOWN: return manual_markdown(c, stdout);
-    case COMMAND_DONE: break;
     case COMMAND_MODULE: return command_run(c);
+    case COMMAND_DONE: break;
     }
     return c->status;
 }

@@ -75,6 +75,17 @@ static void on_hangup(evutil_socket_t number, short what, void *arg)
     reload(arg);
 }
 
+/* Takes no new requests, finishes those under way, and stays: for whoever wants to look before the end. */
+static void on_user1(evutil_socket_t number, short what, void *arg)
+{
+    (void)number;
+    (void)what;
+    (void)arg;
+    log_line(CV_INFO, NULL,
+             "Draining: connections are unregistered, requests under way finish, the process stays");
+    tunnel_drain();
+}
+
 static void on_user2(evutil_socket_t number, short what, void *arg)
 {
     (void)number, (void)what;
@@ -90,9 +101,11 @@ static void run_until_end(struct runtime *r)
     static const struct {
         int number;
         event_callback_fn fn;
-    } handled[SIGNALS] = {
-        { SIGTERM, on_end }, { SIGINT, on_end }, { SIGHUP, on_hangup }, { SIGUSR2, on_user2 }
-    };
+    } handled[SIGNALS] = { { SIGTERM, on_end },
+                           { SIGINT, on_end },
+                           { SIGHUP, on_hangup },
+                           { SIGUSR1, on_user1 },
+                           { SIGUSR2, on_user2 } };
     for (size_t i = 0; i < SIGNALS; i++) {
         r->signals[i] = evsignal_new(r->main->base, handled[i].number, handled[i].fn, r);
         CV_ASSERT(r->signals[i] && event_add(r->signals[i], NULL) == 0);

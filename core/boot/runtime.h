@@ -4,7 +4,7 @@
 #include "boot/boot.h"
 #include "request/request.h"
 
-enum { SIGNALS = 4, INSTANCES_MAX = MODULES_MAX + 1 }; /* the registrar is number 0 */
+enum { SIGNALS = 5, INSTANCES_MAX = MODULES_MAX + 1 }; /* the registrar is number 0 */
 
 /* One thread's view of the instances; the worker points into it. */
 struct thread_view {

@@ -11,7 +11,8 @@ static const struct cv_option options[] = {
            "A PING is sent when the edge has been quiet for so long. 0: never, and a dead edge is noticed by "
            "TCP alone."),
     CV_OPT(struct h2_conf, idle_timeout, "5s",
-           "An edge that has been quiet for so long, in spite of PINGs, is given up. 0: never."),
+           "An edge that has been quiet for so long, in spite of PINGs that it used to answer, or whose TCP "
+           "acknowledges nothing any more, is given up. 0: never."),
     CV_OPT(struct h2_conf, max_streams, "0",
            "Streams the edge may have open at once on a connection; 0: as many as it likes.", .min = 0,
            .max = 2147483647),

@@ -81,6 +81,7 @@ struct h2_conn {
     uint8_t *out; /* H2_OUT bytes of frames on their way into a record; only while it holds any */
     size_t out_n;
     bool settings_seen;
+    bool answers_pings; /* it has answered one */
 };
 
 /* One stream of the edge; it lies in the request's slot. */

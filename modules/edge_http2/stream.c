@@ -169,8 +169,9 @@ static void failure_head(struct cv_req *req, struct fields *f)
     if (fields.n)
         add_field(f, CV_STR("cf-cloudflared-response-headers"), fields);
     add_field(f, CV_STR("cf-cloudflared-response-meta"),
-              flow && req->error == CV_E_LIMIT ? CV_STR("{\"src\":\"cloudflared\",\"flow_rate_limited\":true}")
-                                               : CV_STR("{\"src\":\"cloudflared\"}"));
+              flow && req->error == CV_E_LIMIT
+                  ? CV_STR("{\"src\":\"cloudflared\",\"flow_rate_limited\":true}")
+                  : CV_STR("{\"src\":\"cloudflared\"}"));
     add_field(f, CV_STR("content-length"), CV_STR("0"));
 }
 

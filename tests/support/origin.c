@@ -54,7 +54,8 @@ static void *accept_all(void *arg)
     pthread_attr_t attr;
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, 512 * 1024);
-    for (int fd; (fd = accept4(o->fd, NULL, NULL, SOCK_CLOEXEC)) >= 0 || errno == EINTR || errno == ECONNABORTED;) {
+    for (int fd;
+         (fd = accept4(o->fd, NULL, NULL, SOCK_CLOEXEC)) >= 0 || errno == EINTR || errno == ECONNABORTED;) {
         if (fd < 0)
             continue;
         struct guest *g = cv_xcalloc(1, sizeof(*g));
@@ -179,8 +180,8 @@ static bool answer_sum(struct http1 *h)
 
 bool origin_text(struct http1 *h, int status, const char *text)
 {
-    return http1_sendf(h, "HTTP/1.1 %d Status\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n\r\n%s", status,
-                       strlen(text), strcmp(h->method, "HEAD") == 0 ? "" : text);
+    return http1_sendf(h, "HTTP/1.1 %d Status\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n\r\n%s",
+                       status, strlen(text), strcmp(h->method, "HEAD") == 0 ? "" : text);
 }
 
 bool origin_plain(struct http1 *h, void *unused)

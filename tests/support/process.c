@@ -137,7 +137,8 @@ static void become(const char *const *argv, char *const *env, const int *out)
 
 struct process *process_start(const char *const *argv, const char *const *env)
 {
-    static const char *const passed_on[] = { "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS" };
+    static const char *const passed_on[] = { "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS",
+                                             "LSAN_OPTIONS" };
     char *vars[24];
     size_t n = 0;
     for (; *env && n < 16; env++)
@@ -180,7 +181,8 @@ void process_signal(struct process *p, int signal)
 bool process_running(const struct process *p)
 {
     siginfo_t info = { 0 };
-    return !p->reaped && waitid(P_PID, (id_t)p->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == 0;
+    return !p->reaped && waitid(P_PID, (id_t)p->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+           info.si_pid == 0;
 }
 
 int process_end(struct process *p, int ms)

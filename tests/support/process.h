@@ -12,10 +12,12 @@ struct process;
 
 /* argv[0] is the path; env is all that it gets, besides what sanitizers want. */
 struct process *process_start(const char *const *argv, const char *const *env);
-bool process_says(struct process *, const char *text, int ms); /* false: not within that time, or it ended before */
-unsigned process_count(struct process *, const char *text);    /* how often it has said that so far                */
-char *process_output(struct process *);                        /* stdout and stderr so far; free() it              */
-void process_forget(struct process *);                         /* says, count and output begin here                */
+bool process_says(struct process *, const char *text,
+                  int ms); /* false: not within that time, or it ended before */
+unsigned process_count(struct process *,
+                       const char *text); /* how often it has said that so far                */
+char *process_output(struct process *);   /* stdout and stderr so far; free() it              */
+void process_forget(struct process *);    /* says, count and output begin here                */
 void process_signal(struct process *, int signal);
 bool process_running(const struct process *);
 /* Its exit status, or minus the signal that ended it. Killed if it does not end in time. Again later: the same. */

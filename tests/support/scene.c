@@ -63,15 +63,15 @@ static void start_edge(struct scene *t, const struct setup *s)
     snprintf(line, sizeof(line),
              SUITE_BUILD "/edge_sim --listen 127.0.0.1:0 --listen 127.0.0.1:0 --listen 127.0.0.1:0 "
                          "--listen 127.0.0.1:0 --ports-file %s --ca-out %s --config %s --script %s %s",
-             in_dir(t, "ports", ports), in_dir(t, "ca.pem", ca), rules, script, s->edge_flags ? s->edge_flags : "");
+             in_dir(t, "ports", ports), in_dir(t, "ca.pem", ca), rules, script,
+             s->edge_flags ? s->edge_flags : "");
     const char *argv[48];
     add_words(argv, sizeof(argv) / sizeof(argv[0]), line);
     t->edge = process_start(argv, (const char *const[]){ NULL });
     CU_ASSERT_TRUE_FATAL(process_says(t->edge, "\nready\n", PATIENCE_MS));
     char *said = process_output(t->edge);
-    CU_ASSERT_EQUAL_FATAL(sscanf(said,
-                                 "edge %31s edge %31s edge %31s edge %31s front %31s control %31s", t->edges[0],
-                                 t->edges[1], t->edges[2], t->edges[3], t->front, t->control),
+    CU_ASSERT_EQUAL_FATAL(sscanf(said, "edge %31s edge %31s edge %31s edge %31s front %31s control %31s",
+                                 t->edges[0], t->edges[1], t->edges[2], t->edges[3], t->front, t->control),
                           6);
     free(said);
 }
@@ -88,11 +88,11 @@ static void start_culvert(struct scene *t, const struct setup *s)
     if (s->ini)
         write_file(in_dir(t, "ini", ini), s->ini);
     snprintf(line, sizeof(line),
-             SUITE_BUILD "/culvert %s %s tunnel --edge %s --edge %s --edge %s --edge %s --cacert %s --protocol %s "
-                         "--metrics 127.0.0.1:0 --loglevel debug --ha-connections %u %s run",
+             SUITE_BUILD
+             "/culvert %s %s tunnel --edge %s --edge %s --edge %s --edge %s --cacert %s --protocol %s "
+             "--metrics 127.0.0.1:0 --loglevel debug --ha-connections %u %s run",
              ini[0] ? "--config" : "", ini, t->edges[0], t->edges[1], t->edges[2], t->edges[3],
-             in_dir(t, "ca.pem", ca), s->transport,
-             t->connections, s->flags ? s->flags : "");
+             in_dir(t, "ca.pem", ca), s->transport, t->connections, s->flags ? s->flags : "");
     const char *argv[48];
     add_words(argv, sizeof(argv) / sizeof(argv[0]), line);
     char query[80];
@@ -106,7 +106,8 @@ static void start_culvert(struct scene *t, const struct setup *s)
     if (s->alone)
         return;
     CU_ASSERT_TRUE_FATAL(scene_wait(t, query));
-    for (int i = 0; i < 1000 && process_count(t->culvert, "Registered tunnel connection") < t->connections; i++)
+    for (int i = 0; i < 1000 && process_count(t->culvert, "Registered tunnel connection") < t->connections;
+         i++)
         sleep_ms(5); /* the edge has answered, now both know */
 }
 
@@ -206,7 +207,7 @@ static struct answer ask(const char *addr, const char *method, const char *targe
 }
 
 struct answer scene_visit(struct scene *t, const char *method, const char *target, const char *fields,
-                           const void *body, size_t n)
+                          const void *body, size_t n)
 {
     char *all;
     bool host = fields && strstr(fields, "Host:");
@@ -223,8 +224,8 @@ struct answer scene_get(struct scene *t, const char *target)
 
 bool scene_open(struct scene *t, struct http1 *h, const char *method, const char *target, const char *fields)
 {
-    return http1_connect(h, t->front) && http1_sendf(h, "%s %s HTTP/1.1\r\nHost: a.example\r\n%s\r\n", method, target,
-                                                     fields ? fields : "");
+    return http1_connect(h, t->front) && http1_sendf(h, "%s %s HTTP/1.1\r\nHost: a.example\r\n%s\r\n", method,
+                                                     target, fields ? fields : "");
 }
 
 struct answer scene_control(struct scene *t, const char *method, const char *target, const char *body)

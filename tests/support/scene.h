@@ -36,7 +36,7 @@ struct scene {
 
 /* What a visitor, or a test at the control port, got. */
 struct answer {
-    int status; /* 0: none */
+    int status;  /* 0: none */
     ssize_t end; /* of the body: 0 whole, HTTP1_CUT, HTTP1_LATE */
     char *head, *trailers;
     struct cv_buf body; /* a NUL follows it */
@@ -52,16 +52,17 @@ void scene_stop(struct scene *); /* asserts that culvert ends well by itself; en
 
 /* To the front. fields: lines that end in \r\n, or NULL. */
 struct answer scene_visit(struct scene *, const char *method, const char *target, const char *fields,
-                           const void *body, size_t n);
+                          const void *body, size_t n);
 struct answer scene_get(struct scene *, const char *target);
 bool scene_open(struct scene *, struct http1 *, const char *method, const char *target, const char *fields);
 
 struct answer scene_control(struct scene *, const char *method, const char *target, const char *body);
-bool scene_wait(struct scene *, const char *query);         /* GET /wait?QUERY */
-unsigned scene_seen(struct scene *, const char *event);     /* lines of GET /log with that event */
+bool scene_wait(struct scene *, const char *query);              /* GET /wait?QUERY */
+unsigned scene_seen(struct scene *, const char *event);          /* lines of GET /log with that event */
 struct answer scene_metrics(struct scene *, const char *target); /* of culvert's metrics server */
 double scene_metric(struct scene *, const char *series);         /* 0: not there */
-bool scene_counts(struct scene *, const char *series, double value); /* now, or soon: over QUIC a request is over once
+bool scene_counts(struct scene *, const char *series,
+                  double value); /* now, or soon: over QUIC a request is over once
                                                                        * the edge has acknowledged its end */
 
 /* The two transports, one after the other: for (each_transport(t)) … t is a const char *. */
@@ -82,7 +83,7 @@ bool scene_counts(struct scene *, const char *series, double value); /* now, or 
         const char *text_ = (text), *part_ = (part);                                                         \
         CU_ASSERT_PTR_NOT_NULL(strstr(text_, part_));                                                        \
         if (!strstr(text_, part_))                                                                           \
-            fprintf(stderr, "  line %d\n  text    %.4000s\n  without %s\n", __LINE__, text_, part_);              \
+            fprintf(stderr, "  line %d\n  text    %.4000s\n  without %s\n", __LINE__, text_, part_);         \
     } while (0)
 
 /* Times that a test allows for: sanitizers are slow, a figure of merit does not count there. */

@@ -18,8 +18,8 @@ static bool has_text(yyjson_val *list, const char *text)
 
 static void check_connection(yyjson_val *c, const char *transport, const char *connector)
 {
-    static const char *const features[] = { "allow_remote_config", "serialized_headers", "support_datagram_v2",
-                                            "support_quic_eof", "management_logs" };
+    static const char *const features[] = { "allow_remote_config", "serialized_headers",
+                                            "support_datagram_v2", "support_quic_eof", "management_logs" };
     for (size_t i = 0; i < sizeof(features) / sizeof(features[0]); i++)
         CU_ASSERT_TRUE(has_text(yyjson_obj_get(c, "features"), features[i]));
     static const struct {
@@ -81,8 +81,8 @@ static void check_ready(struct scene *t, int status, int connections, const char
 {
     char text[160];
     struct answer a = scene_metrics(t, "/ready");
-    snprintf(text, sizeof(text), "{\"status\":%d,\"readyConnections\":%d,\"connectorId\":\"%s\"}", status, connections,
-             connector);
+    snprintf(text, sizeof(text), "{\"status\":%d,\"readyConnections\":%d,\"connectorId\":\"%s\"}", status,
+             connections, connector);
     CU_ASSERT_EQUAL(a.status, status);
     CU_ASSERT_STRING_EQUAL(answer_text(&a), text);
     answer_free(&a);
@@ -146,8 +146,8 @@ static void four_connections_register_and_all_can_see_it(void)
 static void before_the_first_registration_it_is_not_ready(void)
 {
     for (each_transport(transport)) {
-        struct scene *t = scene_start(&(struct setup){
-            .transport = transport, .edge_flags = "--mute tcp --mute udp", .alone = true });
+        struct scene *t = scene_start(
+            &(struct setup){ .transport = transport, .edge_flags = "--mute tcp --mute udp", .alone = true });
         CU_ASSERT_TRUE_FATAL(process_says(t->culvert, "Generated Connector ID: ", PATIENCE_MS));
         char *said = process_output(t->culvert), connector[40] = "";
         sscanf(strstr(said, "Connector ID: ") + strlen("Connector ID: "), "%39s", connector);

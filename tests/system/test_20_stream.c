@@ -160,11 +160,12 @@ static const struct {
     ssize_t end;
     const char *source;
 } deaths[] = {
-    { "/short-length", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n0123456789", false, 200, HTTP1_CUT, "origin" },
-    { "/in-a-chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n64\r\n0123456789", false, 200, HTTP1_CUT,
+    { "/short-length", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n0123456789", false, 200, HTTP1_CUT,
       "origin" },
-    { "/between-chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\n0123456789\r\n", false, 200,
+    { "/in-a-chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n64\r\n0123456789", false, 200,
       HTTP1_CUT, "origin" },
+    { "/between-chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\n0123456789\r\n", false,
+      200, HTTP1_CUT, "origin" },
     { "/bad-chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\n0123456789\r\n|xyz\r\n", false,
       200, HTTP1_CUT, "origin" },
     { "/reset", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n0123456789", true, 200, HTTP1_CUT, "origin" },

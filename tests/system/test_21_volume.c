@@ -51,8 +51,8 @@ static bool send_body(struct http1 *h, bool chunked)
     bool good = true;
     for (size_t at = 0; good && at < BIG; at += sizeof(piece)) {
         pattern_fill(piece, sizeof(piece), at);
-        good = (!chunked || http1_sendf(h, "%zx\r\n", sizeof(piece))) && http1_send(h, piece, sizeof(piece)) &&
-               (!chunked || http1_send(h, "\r\n", 2));
+        good = (!chunked || http1_sendf(h, "%zx\r\n", sizeof(piece))) &&
+               http1_send(h, piece, sizeof(piece)) && (!chunked || http1_send(h, "\r\n", 2));
     }
     return good && (!chunked || http1_send(h, "0\r\n\r\n", 5));
 }
@@ -68,7 +68,8 @@ static void large_uploads_arrive_whole(void)
             struct http1 h;
             struct cv_buf body = { 0 };
             long long begun = now_in_ms();
-            CU_ASSERT_TRUE(scene_open(t, &h, "POST", "/sum", chunked ? "Transfer-Encoding: chunked\r\n" : length));
+            CU_ASSERT_TRUE(
+                scene_open(t, &h, "POST", "/sum", chunked ? "Transfer-Encoding: chunked\r\n" : length));
             CU_ASSERT_TRUE(send_body(&h, chunked) && http1_answer(&h, "POST"));
             CU_ASSERT_EQUAL(h.status, 200);
             CU_ASSERT_EQUAL(http1_read_all(&h, &body), 0);
@@ -102,7 +103,8 @@ static void five_hundred_requests_are_served_at_a_time(void)
     static struct http1 visitors[MANY];
     for (each_transport(transport)) {
         sem_init(&all_there, 0, 0);
-        struct scene *t = scene_start(&(struct setup){ .transport = transport, .connections = 4, .origin = together });
+        struct scene *t =
+            scene_start(&(struct setup){ .transport = transport, .connections = 4, .origin = together });
         for (int i = 0; i < MANY; i++) {
             char target[16];
             snprintf(target, sizeof(target), "/%d", i);

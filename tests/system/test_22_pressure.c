@@ -7,7 +7,7 @@
 
 enum {
     BODY = 64 << 20,
-    GROWS = 8 << 20,   /* culvert, at most                                                  */
+    GROWS = 8 << 20,      /* culvert, at most                                                  */
     UNDER_WAY = 32 << 20, /* in all buffers from end to end, those of the machine included */
 };
 

@@ -7,10 +7,11 @@
 
 static void requests_go_where_the_rules_say(void)
 {
-    static const char rules[] = "{\"ingress\":[{\"hostname\":\"a.example\",\"service\":\"$ORIGIN\"},"
-                                "{\"hostname\":\"teapot.example\",\"service\":\"http_status:418\"},"
-                                "{\"hostname\":\"*.wild.example\",\"path\":\"^/in/\",\"service\":\"$ORIGIN\"},"
-                                "{\"service\":\"http_status:404\"}]}";
+    static const char rules[] =
+        "{\"ingress\":[{\"hostname\":\"a.example\",\"service\":\"$ORIGIN\"},"
+        "{\"hostname\":\"teapot.example\",\"service\":\"http_status:418\"},"
+        "{\"hostname\":\"*.wild.example\",\"path\":\"^/in/\",\"service\":\"$ORIGIN\"},"
+        "{\"service\":\"http_status:404\"}]}";
     static const struct {
         const char *host, *target;
         int status;
@@ -59,7 +60,11 @@ static const struct {
     const char *method, *fields, *body; /* body NULL: no field about it */
     const char *holds[3], *lacks[2];    /* what the origin gets         */
 } requests[] = {
-    { "GET", "", NULL, { "GET /r HTTP/1.1\r\nHost: a.example\r\n" }, { "Content-Length", "Transfer-Encoding" } },
+    { "GET",
+      "",
+      NULL,
+      { "GET /r HTTP/1.1\r\nHost: a.example\r\n" },
+      { "Content-Length", "Transfer-Encoding" } },
     { "DELETE", "", NULL, { "DELETE /r HTTP/1.1\r\n" }, { "Content-Length", "Transfer-Encoding" } },
     { "OPTIONS", "", NULL, { "OPTIONS /r HTTP/1.1\r\n" }, { "Content-Length", "Transfer-Encoding" } },
     { "POST", "", NULL, { "\r\nContent-Length: 0\r\n" }, { "Transfer-Encoding" } },
@@ -67,17 +72,26 @@ static const struct {
     { "PUT", "", NULL, { "\r\nContent-Length: 0\r\n" }, { "Transfer-Encoding" } },
     { "POST", "", "abc", { "\r\nContent-Length: 3\r\n", "\r\n\r\nabc" }, { "Transfer-Encoding" } },
     { "DELETE", "", "abc", { "\r\nContent-Length: 3\r\n", "\r\n\r\nabc" }, { "Transfer-Encoding" } },
-    { "POST", "Transfer-Encoding: chunked\r\n", "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n",
-      { "\r\nTransfer-Encoding: chunked\r\n", "\r\n\r\nabcde" }, { "Content-Length" } },
+    { "POST",
+      "Transfer-Encoding: chunked\r\n",
+      "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n",
+      { "\r\nTransfer-Encoding: chunked\r\n", "\r\n\r\nabcde" },
+      { "Content-Length" } },
     { "POST", "Transfer-Encoding: chunked\r\n", "0\r\n\r\n", { "POST /r" }, { NULL } },
     { "GET", "X-Twice: 1\r\nX-Twice: 2\r\n", NULL, { "X-Twice: 1\r\n", "X-Twice: 2\r\n" }, { NULL } },
     { "GET", "X-Bytes: caf\xc3\xa9 \xff\xfe\r\n", NULL, { "X-Bytes: caf\xc3\xa9 \xff\xfe\r\n" }, { NULL } },
     { "GET", "X-Empty:\r\n", NULL, { "X-Empty:" }, { NULL } },
     { "GET", "Accept-Encoding: br\r\n", NULL, { "Accept-Encoding: br\r\n" }, { "gzip" } },
     { "GET", "Cf-Trace-Id: 1:2:0:1\r\n", NULL, { "Cf-Warp-Tag-Id: " }, { "Cf-Trace-Id", "User-Agent" } },
-    { "GET", "User-Agent: me/1\r\nAuthorization: Bearer sk-culvert-test-7f3a9c51\r\n", NULL,
-      { "User-Agent: me/1\r\n", "Authorization: Bearer sk-culvert-test-7f3a9c51\r\n" }, { NULL } },
-    { "GET", "", NULL, { "Cf-Ray: ", "Cf-Connecting-Ip: 127.0.0.1\r\n", "X-Forwarded-For: 127.0.0.1\r\n" },
+    { "GET",
+      "User-Agent: me/1\r\nAuthorization: Bearer sk-culvert-test-7f3a9c51\r\n",
+      NULL,
+      { "User-Agent: me/1\r\n", "Authorization: Bearer sk-culvert-test-7f3a9c51\r\n" },
+      { NULL } },
+    { "GET",
+      "",
+      NULL,
+      { "Cf-Ray: ", "Cf-Connecting-Ip: 127.0.0.1\r\n", "X-Forwarded-For: 127.0.0.1\r\n" },
       { "Cf-Cloudflared-" } },
     { "PATCH", "Expect: 100-continue\r\n", "x", { "PATCH /r", "\r\n\r\nx" }, { NULL } },
 };
@@ -94,8 +108,8 @@ static void requests_arrive_as_they_were_sent(void)
             if (body && !strstr(requests[i].fields, "Transfer-Encoding"))
                 snprintf(length, sizeof(length), "Content-Length: %zu\r\n", strlen(body));
             CU_ASSERT_TRUE(http1_connect(&h, t->front));
-            CU_ASSERT_TRUE(http1_sendf(&h, "%s /r HTTP/1.1\r\nHost: a.example\r\n%s%s\r\n%s", requests[i].method,
-                                       requests[i].fields, length, body ? body : ""));
+            CU_ASSERT_TRUE(http1_sendf(&h, "%s /r HTTP/1.1\r\nHost: a.example\r\n%s%s\r\n%s",
+                                       requests[i].method, requests[i].fields, length, body ? body : ""));
             CU_ASSERT_TRUE_FATAL(http1_answer(&h, requests[i].method) && http1_read_all(&h, &text) == 0);
             CU_ASSERT_EQUAL(h.status, 200);
             cv_buf_add(&text, "", 1);
@@ -105,7 +119,8 @@ static void requests_arrive_as_they_were_sent(void)
                 bool lacks = !strstr((char *)text.p, requests[i].lacks[k]);
                 CU_ASSERT_TRUE(lacks);
                 if (!lacks)
-                    fprintf(stderr, "  %s case %zu: %s in\n%s\n", transport, i, requests[i].lacks[k], (char *)text.p);
+                    fprintf(stderr, "  %s case %zu: %s in\n%s\n", transport, i, requests[i].lacks[k],
+                            (char *)text.p);
             }
             cv_buf_free(&text);
             http1_close(&h);
@@ -121,7 +136,7 @@ static void cookie_crumbs_are_joined(void)
         struct scene *t = scene_start(&(struct setup){ .transport = transport, .origin = tell_head });
         struct answer a = scene_visit(t, "GET", "/", "Cookie: a=1\r\nCookie: b=2\r\n", NULL, 0);
         CHECK_HOLDS(answer_text(&a), strcmp(transport, "http2") == 0 ? "\r\nCookie: a=1; b=2\r\n"
-                                                                    : "\r\nCookie: a=1\r\nCookie: b=2\r\n");
+                                                                     : "\r\nCookie: a=1\r\nCookie: b=2\r\n");
         answer_free(&a);
         scene_stop(t);
     }
@@ -135,30 +150,68 @@ static const struct {
     const char *body, *holds[3];
     const char *lacks;
 } answers[] = {
-    { "GET", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", 200, "hello", { "\r\nContent-Length: 5\r\n" }, NULL },
-    { "HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 12345\r\nX-H: 1\r\n\r\n", 200, "",
-      { "\r\nContent-Length: 12345\r\n", "\r\nX-H: 1\r\n" }, NULL },
+    { "GET",
+      "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+      200,
+      "hello",
+      { "\r\nContent-Length: 5\r\n" },
+      NULL },
+    { "HEAD",
+      "HTTP/1.1 200 OK\r\nContent-Length: 12345\r\nX-H: 1\r\n\r\n",
+      200,
+      "",
+      { "\r\nContent-Length: 12345\r\n", "\r\nX-H: 1\r\n" },
+      NULL },
     { "HEAD", "HTTP/1.1 404 No\r\nTransfer-Encoding: chunked\r\n\r\n", 404, "", { NULL }, NULL },
     { "GET", "HTTP/1.1 204 No Content\r\nX-A: b\r\n\r\n", 204, "", { "\r\nX-A: b\r\n" }, NULL },
-    { "GET", "HTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\nContent-Length: 77\r\n\r\n", 304, "",
-      { "\r\nEtag: \"x\"\r\n" }, NULL },
+    { "GET",
+      "HTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\nContent-Length: 77\r\n\r\n",
+      304,
+      "",
+      { "\r\nEtag: \"x\"\r\n" },
+      NULL },
     { "DELETE", "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", 204, "", { NULL }, NULL },
-    { "GET", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n"
-             "Content-Length: 2\r\n\r\nok", 200, "ok", { NULL }, "Link" },
-    { "GET", "HTTP/1.1 200 OK\r\nSet-Cookie: a=1; Path=/\r\nSet-Cookie: b=2\r\nSet-Cookie: a=1; Path=/\r\n"
-             "Content-Length: 0\r\n\r\n", 200, "",
-      { "\r\nSet-Cookie: a=1; Path=/\r\nSet-Cookie: b=2\r\nSet-Cookie: a=1; Path=/\r\n" }, NULL },
-    { "GET", "HTTP/1.1 200 OK\r\nX-Bytes: \xc3\xa9\xff\x80 end\r\nX-Empty:\r\nContent-Length: 0\r\n\r\n", 200, "",
-      { "\r\nX-Bytes: \xc3\xa9\xff\x80 end\r\n", "\r\nX-Empty:" }, NULL },
-    { "GET", "HTTP/1.1 302 Found\r\nLocation: http://elsewhere/\r\nContent-Length: 0\r\n\r\n", 302, "",
-      { "\r\nLocation: http://elsewhere/\r\n" }, NULL },
+    { "GET",
+      "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n"
+      "Content-Length: 2\r\n\r\nok",
+      200,
+      "ok",
+      { NULL },
+      "Link" },
+    { "GET",
+      "HTTP/1.1 200 OK\r\nSet-Cookie: a=1; Path=/\r\nSet-Cookie: b=2\r\nSet-Cookie: a=1; Path=/\r\n"
+      "Content-Length: 0\r\n\r\n",
+      200,
+      "",
+      { "\r\nSet-Cookie: a=1; Path=/\r\nSet-Cookie: b=2\r\nSet-Cookie: a=1; Path=/\r\n" },
+      NULL },
+    { "GET",
+      "HTTP/1.1 200 OK\r\nX-Bytes: \xc3\xa9\xff\x80 end\r\nX-Empty:\r\nContent-Length: 0\r\n\r\n",
+      200,
+      "",
+      { "\r\nX-Bytes: \xc3\xa9\xff\x80 end\r\n", "\r\nX-Empty:" },
+      NULL },
+    { "GET",
+      "HTTP/1.1 302 Found\r\nLocation: http://elsewhere/\r\nContent-Length: 0\r\n\r\n",
+      302,
+      "",
+      { "\r\nLocation: http://elsewhere/\r\n" },
+      NULL },
     { "POST", "HTTP/1.1 500 Oh\r\nContent-Length: 3\r\n\r\nbad", 500, "bad", { NULL }, NULL },
     { "GET", "HTTP/1.1 299\r\nContent-Length: 1\r\n\r\nx", 299, "x", { NULL }, NULL },
     { "GET", "HTTP/1.0 200 OK\r\n\r\nold", 200, "old", { NULL }, NULL },
-    { "GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;ext=1\r\nabc\r\n0\r\n\r\n", 200, "abc", { NULL },
+    { "GET",
+      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;ext=1\r\nabc\r\n0\r\n\r\n",
+      200,
+      "abc",
+      { NULL },
       NULL },
-    { "GET", "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\nVary: *\r\n\r\n\x1f\x8b!", 200, "\x1f\x8b!",
-      { "\r\nVary: *\r\n", "\r\nContent-Encoding: gzip\r\n" }, NULL },
+    { "GET",
+      "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\nVary: *\r\n\r\n\x1f\x8b!",
+      200,
+      "\x1f\x8b!",
+      { "\r\nVary: *\r\n", "\r\nContent-Encoding: gzip\r\n" },
+      NULL },
 };
 
 static bool canned(struct http1 *h, void *unused)

@@ -87,8 +87,9 @@ static void a_head_that_is_too_large_is_an_error_of_one_request(void)
 static bool trailing(struct http1 *h, void *unused)
 {
     (void)unused;
-    return http1_sendf(h, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n3\r\nabc\r\n0\r\n"
-                          "X-Sum: 42\r\nX-Sum: 43\r\n\r\n");
+    return http1_sendf(
+        h, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n3\r\nabc\r\n0\r\n"
+           "X-Sum: 42\r\nX-Sum: 43\r\n\r\n");
 }
 
 static void trailers_arrive_over_http2_and_do_no_harm_over_quic(void)
@@ -122,7 +123,8 @@ static int silent_port(int backlog, unsigned *port)
 
 static void fill_backlog(unsigned port, int *fds, size_t n)
 {
-    struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port),
+    struct sockaddr_in to = { .sin_family = AF_INET,
+                              .sin_port = htons((uint16_t)port),
                               .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     for (size_t i = 0; i < n; i++) {
         fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -145,12 +147,13 @@ static void an_origin_that_cannot_be_reached_is_named_in_the_log(void)
     snprintf(services[4], 64, "unix:/nonexistent/origin.sock");
     static const char *const reasons[] = { "refused", "timeout", "timeout", "resolve", NULL };
     static const int statuses[] = { 502, 504, 504, 502, 502 };
-    snprintf(rules, sizeof(rules),
-             "{\"originRequest\":{\"connectTimeout\":1,\"tlsTimeout\":1},\"ingress\":["
-             "{\"hostname\":\"0.example\",\"service\":\"%s\"},{\"hostname\":\"1.example\",\"service\":\"%s\"},"
-             "{\"hostname\":\"2.example\",\"service\":\"%s\"},{\"hostname\":\"3.example\",\"service\":\"%s\"},"
-             "{\"hostname\":\"4.example\",\"service\":\"%s\"},{\"service\":\"http_status:404\"}]}",
-             services[0], services[1], services[2], services[3], services[4]);
+    snprintf(
+        rules, sizeof(rules),
+        "{\"originRequest\":{\"connectTimeout\":1,\"tlsTimeout\":1},\"ingress\":["
+        "{\"hostname\":\"0.example\",\"service\":\"%s\"},{\"hostname\":\"1.example\",\"service\":\"%s\"},"
+        "{\"hostname\":\"2.example\",\"service\":\"%s\"},{\"hostname\":\"3.example\",\"service\":\"%s\"},"
+        "{\"hostname\":\"4.example\",\"service\":\"%s\"},{\"service\":\"http_status:404\"}]}",
+        services[0], services[1], services[2], services[3], services[4]);
     for (each_transport(transport)) {
         struct scene *t = scene_start(&(struct setup){ .transport = transport, .rules = rules });
         for (int i = 0; i < 5; i++) {

@@ -10,13 +10,15 @@ static atomic_int how; /* the origin saw: 0 the end of the visitor's bytes, else
 static bool switched(struct http1 *h)
 {
     const char *key = http1_field(h, "Sec-WebSocket-Key", 0);
-    bool asked = key && strcmp(key, "dGhlIHNhbXBsZSBub25jZQ==") == 0 && strstr(h->head, "\r\nUpgrade: websocket\r\n") &&
+    bool asked = key && strcmp(key, "dGhlIHNhbXBsZSBub25jZQ==") == 0 &&
+                 strstr(h->head, "\r\nUpgrade: websocket\r\n") &&
                  strstr(h->head, "\r\nConnection: Upgrade\r\n") &&
                  strstr(h->head, "\r\nSec-Websocket-Version: 13\r\n");
     if (!asked)
         return origin_text(h, 400, h->head) && false;
-    return http1_sendf(h, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-                          "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: chat\r\n\r\n");
+    return http1_sendf(
+        h, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+           "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: chat\r\n\r\n");
 }
 
 /* Echoes until the visitor's bytes end; /last then says one thing more. /leave leaves after the first bytes. */
@@ -42,11 +44,12 @@ static bool echo(struct http1 *h, void *unused)
 
 static void open_socket(struct scene *t, struct http1 *h, const char *target)
 {
-    CU_ASSERT_TRUE_FATAL(scene_open(t, h, "GET", target,
-                                    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-                                    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-                                    "Sec-WebSocket-Protocol: chat\r\n") &&
-                         http1_answer(h, "GET"));
+    CU_ASSERT_TRUE_FATAL(
+        scene_open(t, h, "GET", target,
+                   "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                   "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                   "Sec-WebSocket-Protocol: chat\r\n") &&
+        http1_answer(h, "GET"));
 }
 
 static bool read_exactly(struct http1 *h, const void *wanted, size_t n)

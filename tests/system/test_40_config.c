@@ -55,10 +55,11 @@ static void running_requests_end_under_the_rules_they_began_with(void)
     static struct http1 visitors[RUNNING];
     for (each_transport(transport)) {
         sem_init(&go, 0, 0);
-        struct scene *t = scene_start(&(struct setup){ .transport = transport, .connections = 2,
-                                                       .origin = in_two_halves });
+        struct scene *t =
+            scene_start(&(struct setup){ .transport = transport, .connections = 2, .origin = in_two_halves });
         for (int i = 0; i < RUNNING; i++)
-            CU_ASSERT_TRUE_FATAL(scene_open(t, &visitors[i], "GET", "/", NULL) && http1_answer(&visitors[i], "GET"));
+            CU_ASSERT_TRUE_FATAL(scene_open(t, &visitors[i], "GET", "/", NULL) &&
+                                 http1_answer(&visitors[i], "GET"));
         struct verdict v = push(t, 2, "{\"ingress\":[{\"service\":\"http_status:418\"}]}");
         CU_ASSERT_EQUAL(v.applied, 2);
         CU_ASSERT_EQUAL(status_of(t, "/"), 418); /* at once: the answer meant that all workers follow */
@@ -67,7 +68,8 @@ static void running_requests_end_under_the_rules_they_began_with(void)
             struct cv_buf body = { 0 };
             sem_post(&go);
             CU_ASSERT_EQUAL(status_of(t, "/"), 418);
-            right += http1_read_all(&visitors[i], &body) == 0 && body.n == 10 && memcmp(body.p, "0123456789", 10) == 0;
+            right += http1_read_all(&visitors[i], &body) == 0 && body.n == 10 &&
+                     memcmp(body.p, "0123456789", 10) == 0;
             cv_buf_free(&body);
             http1_close(&visitors[i]);
         }
@@ -82,10 +84,13 @@ static void running_requests_end_under_the_rules_they_began_with(void)
 static const struct {
     const char *config, *why; /* part of it */
 } refused[] = {
-    { "{\"ingress\":[{\"hostname\":\"a.example\",\"service\":\"$ORIGIN\"}]}", "The last ingress rule must match all URLs" },
-    { "{\"ingress\":[{\"service\":\"$ORIGIN/path\"}]}", "ingress rules don't support proxying to a different path" },
+    { "{\"ingress\":[{\"hostname\":\"a.example\",\"service\":\"$ORIGIN\"}]}",
+      "The last ingress rule must match all URLs" },
+    { "{\"ingress\":[{\"service\":\"$ORIGIN/path\"}]}",
+      "ingress rules don't support proxying to a different path" },
     { "{\"ingress\":[{\"service\":\"localhost\"}]}", "is an invalid address" },
-    { "{\"ingress\":[{\"hostname\":\"a.example\",\"path\":\"(\",\"service\":\"$ORIGIN\"},{\"service\":\"$ORIGIN\"}]}",
+    { "{\"ingress\":[{\"hostname\":\"a.example\",\"path\":\"(\",\"service\":\"$ORIGIN\"},{\"service\":\"$"
+      "ORIGIN\"}]}",
       "Rule #1 has an invalid regex" },
     { "{\"ingress\":[{\"service\":\"http_status:1000\"}]}", "invalid HTTP status code: 1000" },
     { "{\"ingress\":{}}", "json: cannot unmarshal object" },
@@ -105,7 +110,8 @@ static void what_is_wrong_is_refused_and_what_is_old_ignored(void)
             CU_ASSERT_EQUAL(v.applied, 7);
             if (strcmp(transport, "quic") == 0)
                 CHECK_HOLDS(v.err, refused[i].why);
-            CU_ASSERT_TRUE(v.err[0] == '{' || strcmp(transport, "quic") == 0); /* an object that says nothing */
+            CU_ASSERT_TRUE(v.err[0] == '{' ||
+                           strcmp(transport, "quic") == 0); /* an object that says nothing */
             char *said = process_output(t->culvert);
             CHECK_HOLDS(said, refused[i].why);
             free(said);
@@ -117,8 +123,11 @@ static void what_is_wrong_is_refused_and_what_is_old_ignored(void)
             CU_ASSERT_STRING_EQUAL(v.err, "");
             CU_ASSERT_EQUAL(status_of(t, "/"), 418);
         }
-        CU_ASSERT_TRUE(process_says(t->culvert, "Current version is equal or newer than received version", PATIENCE_MS));
-        v = push(t, 8, "{\"ingress\":[{\"service\":\"$ORIGIN\"}]}"); /* the number that was refused may come again */
+        CU_ASSERT_TRUE(
+            process_says(t->culvert, "Current version is equal or newer than received version", PATIENCE_MS));
+        v = push(
+            t, 8,
+            "{\"ingress\":[{\"service\":\"$ORIGIN\"}]}"); /* the number that was refused may come again */
         CU_ASSERT_EQUAL(v.applied, 8);
         CU_ASSERT_EQUAL(status_of(t, "/"), 200);
         CU_ASSERT_EQUAL(scene_metric(t, "cloudflared_orchestration_config_version"), 8);
@@ -138,17 +147,22 @@ static void what_is_wrong_is_refused_and_what_is_old_ignored(void)
 
 static void the_configuration_in_force_can_be_read(void)
 {
-    static const char rules[] = "{\"originRequest\":{\"connectTimeout\":5},\"ingress\":["
-                                "{\"hostname\":\"a.example\",\"path\":\"^/x\",\"service\":\"http://127.0.0.1:9\","
-                                "\"originRequest\":{\"httpHostHeader\":\"inner\"}},{\"service\":\"http_status:404\"}],"
-                                "\"warp-routing\":{\"maxActiveFlows\":7}}";
+    static const char rules[] =
+        "{\"originRequest\":{\"connectTimeout\":5},\"ingress\":["
+        "{\"hostname\":\"a.example\",\"path\":\"^/x\",\"service\":\"http://127.0.0.1:9\","
+        "\"originRequest\":{\"httpHostHeader\":\"inner\"}},{\"service\":\"http_status:404\"}],"
+        "\"warp-routing\":{\"maxActiveFlows\":7}}";
     static const char shown[] =
         "{\"version\":1,\"config\":{\"ingress\":["
         "{\"hostname\":\"a.example\",\"path\":\"^/x\",\"service\":\"http://127.0.0.1:9\",\"Handlers\":null,"
-        "\"originRequest\":" SETTINGS("5", "inner") "},"
-        "{\"hostname\":\"\",\"path\":null,\"service\":\"http_status:404\",\"Handlers\":null,"
-        "\"originRequest\":" SETTINGS("5", "") "}],"
-        "\"warp-routing\":{\"maxActiveFlows\":7},\"originRequest\":" SETTINGS("5", "") "}}";
+        "\"originRequest\":" SETTINGS(
+            "5",
+            "inner") "},"
+                     "{\"hostname\":\"\",\"path\":null,\"service\":\"http_status:404\",\"Handlers\":null,"
+                     "\"originRequest\":" SETTINGS(
+                         "5", "") "}],"
+                                  "\"warp-routing\":{\"maxActiveFlows\":7},\"originRequest\":" SETTINGS(
+                                      "5", "") "}}";
     for (each_transport(transport)) {
         struct scene *t = scene_start(&(struct setup){ .transport = transport, .rules = rules });
         struct answer a = scene_metrics(t, "/config");

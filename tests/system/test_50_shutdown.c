@@ -11,7 +11,8 @@ static bool events(struct http1 *h, void *unused)
     if (strncmp(h->target, "/stream", 7) != 0)
         return origin_plain(h, unused);
     bool shorter = strcmp(h->target, "/stream/short") == 0;
-    http1_sendf(h, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
+    http1_sendf(h,
+                "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
     for (int i = 0; !shorter || i < 3; i++) {
         if (!sem_within(&go, PATIENCE_MS) || !http1_sendf(h, "9\r\ndata: %d\n\n\r\n", i % 10))
             return false;
@@ -75,7 +76,8 @@ static void a_running_stream_finishes(void)
             struct http1 h;
             struct cv_buf rest = { 0 };
             struct scene *t = with_a_stream(&h, "/stream/short",
-                                            (struct setup){ .transport = transport, .connections = 2,
+                                            (struct setup){ .transport = transport,
+                                                            .connections = 2,
                                                             .edge_flags = cases[i].edge_flags });
             process_signal(t->culvert, cases[i].signal);
             CU_ASSERT_TRUE(scene_wait(t, "event=unregister&count=2"));
@@ -121,8 +123,8 @@ static void a_stream_that_never_ends_is_cut_after_the_grace_period(void)
         struct http1 h;
         char piece[64];
         ssize_t n;
-        struct scene *t = with_a_stream(&h, "/stream/for-ever",
-                                        (struct setup){ .transport = transport, .flags = "--grace-period 1s" });
+        struct scene *t = with_a_stream(
+            &h, "/stream/for-ever", (struct setup){ .transport = transport, .flags = "--grace-period 1s" });
         long long begun = now_in_ms();
         process_signal(t->culvert, SIGTERM);
         sem_post(&go);

@@ -23,22 +23,23 @@ static int status_over(struct scene *t, int index)
 /* ---- broken frames ------------------------------------------------------------------------------------ */
 
 static const char *const broken_frames[] = {
-    "000005 00 00 00000000 0102030405",                /* DATA on stream 0                */
-    "000001 06 00 00000000 00",                        /* PING of one byte                */
-    "000005 04 00 00000000 0000000000",                /* SETTINGS that are no multiple   */
-    "ffffff 00 00 00000001",                           /* larger than was announced       */
-    "000004 08 00 00000000 00000000",                  /* WINDOW_UPDATE by nothing        */
-    "000004 08 00 00000000 7fffffff",                  /* and by too much                 */
-    "000003 01 04 00001001 ffffff",                    /* HEADERS that HPACK cannot read  */
-    "000004 03 00 00000000 00000000",                  /* RST_STREAM of the connection    */
-    "000001 09 04 00000001 82",                        /* CONTINUATION of nothing         */
-    "000005 05 04 00000001 0000000282",                /* PUSH_PROMISE from a client      */
+    "000005 00 00 00000000 0102030405",                 /* DATA on stream 0                */
+    "000001 06 00 00000000 00",                         /* PING of one byte                */
+    "000005 04 00 00000000 0000000000",                 /* SETTINGS that are no multiple   */
+    "ffffff 00 00 00000001",                            /* larger than was announced       */
+    "000004 08 00 00000000 00000000",                   /* WINDOW_UPDATE by nothing        */
+    "000004 08 00 00000000 7fffffff",                   /* and by too much                 */
+    "000003 01 04 00001001 ffffff",                     /* HEADERS that HPACK cannot read  */
+    "000004 03 00 00000000 00000000",                   /* RST_STREAM of the connection    */
+    "000001 09 04 00000001 82",                         /* CONTINUATION of nothing         */
+    "000005 05 04 00000001 0000000282",                 /* PUSH_PROMISE from a client      */
     "47455420 2f20 485454502f312e31 0d0a0d0a 00000000", /* HTTP/1.1                        */
 };
 
 static void a_broken_frame_costs_its_connection_and_no_other(void)
 {
-    struct scene *t = scene_start(&(struct setup){ .transport = "http2", .connections = 2, .flags = "--retries 0" });
+    struct scene *t =
+        scene_start(&(struct setup){ .transport = "http2", .connections = 2, .flags = "--retries 0" });
     unsigned registered = 2;
     for (size_t i = 0; i < sizeof(broken_frames) / sizeof(broken_frames[0]); i++) {
         char query[80];
@@ -58,8 +59,8 @@ static const char *const broken_packets[] = {
     "ff",
     "40 0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
     "c0 00000001 00 00 00 4400 0102030405060708090a0b0c0d0e0f10",
-    "c0 00000000 00 00",                                         /* version negotiation        */
-    "c0 aabbccdd 00 00 000102030405060708090a0b0c0d0e0f10111213", /* a version that nobody has  */
+    "c0 00000000 00 00",                                                   /* version negotiation        */
+    "c0 aabbccdd 00 00 000102030405060708090a0b0c0d0e0f10111213",          /* a version that nobody has  */
     "f0 00000001 00 08 0001020304050607 00112233445566778899aabbccddeeff", /* Retry            */
     "80 00000000 08 0001020304050607 08 0001020304050607 00000001",
     "5f 000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f202122232425262728292a2b2c2d2e2f",
@@ -118,7 +119,8 @@ static void connections_that_the_edge_ends_are_back_in_a_second(void)
             struct scene *t = scene_start(&(struct setup){ .transport = transport, .connections = 4 });
             char target[48], query[80];
             snprintf(target, sizeof(target), "/drop?%s", ways[i]);
-            snprintf(query, sizeof(query), "registered=4&event=registered&count=%u&timeout=60s", i < 2 ? 8 : 5);
+            snprintf(query, sizeof(query), "registered=4&event=registered&count=%u&timeout=60s",
+                     i < 2 ? 8 : 5);
             control(t, target, "");
             CU_ASSERT_TRUE(scene_wait(t, query));
             CU_ASSERT_EQUAL(status_over(t, 3), 200);
@@ -151,5 +153,6 @@ static void while_one_connection_is_lost_the_others_serve(void)
     }
 }
 
-SUITE(system_60_edge, TEST(a_broken_frame_costs_its_connection_and_no_other), TEST(packets_of_nobody_change_nothing),
-      TEST(connections_that_the_edge_ends_are_back_in_a_second), TEST(while_one_connection_is_lost_the_others_serve));
+SUITE(system_60_edge, TEST(a_broken_frame_costs_its_connection_and_no_other),
+      TEST(packets_of_nobody_change_nothing), TEST(connections_that_the_edge_ends_are_back_in_a_second),
+      TEST(while_one_connection_is_lost_the_others_serve));

@@ -30,8 +30,8 @@ static void a_stream_that_waits_costs_little(void)
     static struct http1 visitors[STREAMS];
     size_t streams = SANITIZED ? 100 : STREAMS;
     for (each_transport(transport)) {
-        struct scene *t = scene_start(
-            &(struct setup){ .transport = transport, .connections = 4, .origin = one_event });
+        struct scene *t =
+            scene_start(&(struct setup){ .transport = transport, .connections = 4, .origin = one_event });
         long before = process_rss(t->culvert);
         for (size_t i = 0; i < streams; i++)
             CU_ASSERT_TRUE_FATAL(scene_open(t, &visitors[i], "GET", "/", NULL));
@@ -40,7 +40,8 @@ static void a_stream_that_waits_costs_little(void)
             CU_ASSERT_TRUE_FATAL(http1_answer(&visitors[i], "GET"));
             CU_ASSERT_TRUE(http1_read(&visitors[i], event, sizeof(event)) > 0);
         }
-        CU_ASSERT_EQUAL(scene_metric(t, "cloudflared_tunnel_concurrent_requests_per_tunnel"), (double)streams);
+        CU_ASSERT_EQUAL(scene_metric(t, "cloudflared_tunnel_concurrent_requests_per_tunnel"),
+                        (double)streams);
         long each = (process_rss(t->culvert) - before) / (long)streams;
         CU_ASSERT_TRUE(SANITIZED || each < STREAM_MAX);
         printf("[%s: %ld bytes each] ", transport, each);

@@ -13,7 +13,8 @@ static const struct {
     { "the secret in base64", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8", 43 },
     { "the secret in hexadecimal", "000102030405060708090a0b0c0d0e0f", 32 },
     { "the secret in hexadecimal capitals", "000102030405060708090A0B0C0D0E0F", 32 },
-    { "the secret", "\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10\x11\x12\x13\x14\x15\x16", 22 },
+    { "the secret",
+      "\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10\x11\x12\x13\x14\x15\x16", 22 },
     { "a bearer's key", BEARER, sizeof(BEARER) - 1 },
     { "a bearer's key in base64", "c2stY3VsdmVydC10ZXN0LTdmM2E5YzUx", 32 },
     { "a password in base64", "dmlzaXRvcjpvcGVuIHNlc2FtZQ==", 28 },
@@ -39,8 +40,8 @@ static void visit_with_secrets(struct scene *t, const char *host)
 /* What the metrics server tells must not hold the token either. */
 static void ask_everything(struct scene *t)
 {
-    static const char *const targets[] = { "/metrics", "/config", "/ready", "/diag/configuration", "/diag/tunnel",
-                                           "/diag/system" };
+    static const char *const targets[] = { "/metrics",     "/config",     "/ready", "/diag/configuration",
+                                           "/diag/tunnel", "/diag/system" };
     for (size_t i = 0; i < sizeof(targets) / sizeof(targets[0]); i++) {
         struct answer a = scene_metrics(t, targets[i]);
         CU_ASSERT_TRUE(a.status != 0);
@@ -56,8 +57,8 @@ static void nothing_that_was_printed_is_a_secret(void)
                                 "{\"hostname\":\"dead.example\",\"service\":\"http://127.0.0.1:1\"},"
                                 "{\"service\":\"http_status:404\"}]}";
     for (each_transport(transport)) {
-        struct scene *t = scene_start(&(struct setup){ .transport = transport, .rules = rules,
-                                                       .script = "refuse:retry:1s:Unauthorized for now\n" });
+        struct scene *t = scene_start(&(struct setup){
+            .transport = transport, .rules = rules, .script = "refuse:retry:1s:Unauthorized for now\n" });
         CU_ASSERT_TRUE(process_says(t->culvert, " DBG ", PATIENCE_MS));
         visit_with_secrets(t, "a.example");
         visit_with_secrets(t, "dead.example");
@@ -65,7 +66,8 @@ static void nothing_that_was_printed_is_a_secret(void)
         ask_everything(t);
         scene_stop(t);
     }
-    CU_ASSERT_PTR_NOT_NULL(process_that_said("Registered tunnel connection", 28)); /* the search finds things */
+    CU_ASSERT_PTR_NOT_NULL(
+        process_that_said("Registered tunnel connection", 28)); /* the search finds things */
     for (size_t i = 0; i < sizeof(secrets) / sizeof(secrets[0]); i++) {
         const char *name = process_that_said(secrets[i].bytes, secrets[i].n);
         CU_ASSERT_PTR_NULL(name);

@@ -21,6 +21,7 @@ static int run(const struct cv_module *m, const struct command *c)
 {
     struct conf *conf = conf_new(m->name, m->options, m->conf_size);
     const struct cv_instance instance = { .module = m, .name = m->name };
+    CV_ASSERT(m->command);
     metrics_setup(1);
     struct cv_worker *main_thread = worker_new(0);
     struct cv_self self = { .conf = conf->data, .worker = main_thread, .instance = &instance };

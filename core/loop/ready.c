@@ -12,6 +12,7 @@ static struct reason_of {
 
 void cv_not_ready(const struct cv_self *self, const char *why)
 {
+    CV_ASSERT(self->instance);
     struct reason_of *free_one = NULL, *mine = NULL;
     for (size_t i = 0; i < MODULES && !mine; i++) {
         mine = reasons[i].who == self->instance ? &reasons[i] : NULL;

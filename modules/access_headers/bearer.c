@@ -78,7 +78,7 @@ struct access_hashes *access_hashes_read(const char *file, struct cv_str text, s
         text = (struct cv_str){ text.p + n, text.n - n };
     }
     h->v = (uint8_t(*)[32])(void *)buf.p;
-    if (h->n)
+    if (h->v)
         qsort(h->v, h->n, sizeof(*h->v), by_bytes);
     return h;
 }

@@ -61,7 +61,7 @@ void help_program(FILE *out)
           "                           Connect a tunnel; flags as cloudflared takes them\n"
           "  culvert --config FILE    The same, with all settings from an ini\n"
           "  culvert --check FILE     Tell whether an ini is right\n"
-          "  culvert guard show       Print what [cluster_guard] can ask for in this cluster\n"
+          "  culvert guard show       Print what [cluster_guard] can ask for here\n"
           "  culvert hash-key         A key on stdin to a line for bearer_keys\n"
           "  culvert version          Print the version\n\n"
           "Flags win over TUNNEL_* variables over the ini over defaults.\n\n"

@@ -3,7 +3,7 @@
 
 #include <sys/socket.h>
 
-enum { STREAMS = 1000, REGISTERED_MAX = 12 << 20, STREAM_MAX = 16 << 10 };
+enum { STREAMS = 1000, REGISTERED_MAX = 10 << 20, TRIMMED_MS = 15000, STREAM_MAX = 16 << 10 };
 
 static bool one_event(struct http1 *h, void *unused)
 {
@@ -13,11 +13,22 @@ static bool one_event(struct http1 *h, void *unused)
            recv(h->fd, &c, 1, 0) > 0;
 }
 
+/* What only the start needed is given back seconds later. */
+static long rss_once_settled(struct scene *t)
+{
+    long rss = process_rss(t->culvert);
+    for (long long end = now_in_ms() + TRIMMED_MS; !SANITIZED && rss >= REGISTERED_MAX && now_in_ms() < end;) {
+        sleep_ms(100);
+        rss = process_rss(t->culvert);
+    }
+    return rss;
+}
+
 static void four_idle_connections_are_small(void)
 {
     for (each_transport(transport)) {
         struct scene *t = scene_start(&(struct setup){ .transport = transport, .connections = 4 });
-        long rss = process_rss(t->culvert);
+        long rss = rss_once_settled(t);
         CU_ASSERT_TRUE(rss > 0);
         CU_ASSERT_TRUE(SANITIZED || rss < REGISTERED_MAX);
         printf("[%s: %ld KiB] ", transport, rss >> 10);

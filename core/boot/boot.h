@@ -159,12 +159,12 @@ enum command_what {
     COMMAND_OPTIONS_INI,
     COMMAND_OPTIONS_MARKDOWN,
     COMMAND_MODULE, /* a module answers: its arguments are argc, argv */
-    COMMAND_DONE, /* help or version was printed, or usage was wrong: exit with `status` */
+    COMMAND_DONE,   /* help or version was printed, or usage was wrong: exit with `status` */
 };
 struct command {
     enum command_what what;
     int status;
-    const char *ini;   /* --config, --check; NULL for none */
+    const char *ini;    /* --config, --check; NULL for none */
     const char *module; /* COMMAND_MODULE */
     int argc;
     char **argv;
@@ -230,7 +230,16 @@ struct culvert_conf { /* section [culvert] */
 };
 extern const struct cv_option culvert_options[];
 
-enum { CORE_CULVERT, CORE_LOG, CORE_LIMITS, CORE_TUNNEL, CORE_ORIGINS, CORE_REWRITE, CORE_SSE, CORE_SECTIONS };
+enum {
+    CORE_CULVERT,
+    CORE_LOG,
+    CORE_LIMITS,
+    CORE_TUNNEL,
+    CORE_ORIGINS,
+    CORE_REWRITE,
+    CORE_SSE,
+    CORE_SECTIONS
+};
 struct core_section {
     const char *name, *summary;
     const struct cv_option *options;

@@ -15,8 +15,9 @@ enum { FIELDS_MAX = 24, LINE_MAX_BYTES = 64 * 1024, ROLL_BYTES = 1 << 20, ROLL_B
 const struct cv_option log_options[] = {
     CV_OPT(struct log_conf, level, "info", "How much is logged.", .flags = CV_LIVE,
            .words = "fatal|error|warn|info|debug"),
-    CV_OPT(struct log_conf, output, "default", "Form of the lines on stderr: for people, or one JSON object a line.",
-           .flags = CV_LIVE, .words = "default|json"),
+    CV_OPT(struct log_conf, output, "default",
+           "Form of the lines on stderr: for people, or one JSON object a line.", .flags = CV_LIVE,
+           .words = "default|json"),
     CV_OPT(struct log_conf, file, "", "Also append JSON lines to this file."),
     CV_OPT(struct log_conf, directory, "",
            "Also write JSON lines to cloudflared.log in this folder: 1 MiB, then it is renamed, 5 are kept."),
@@ -54,7 +55,10 @@ static void add(struct cv_buf *b, struct cv_str s)
 /* How many bytes the character at p takes if it is well-formed UTF-8 beyond ASCII and no control (RFC 3629 §4), else 0. */
 static size_t utf8_size(const unsigned char *p, size_t n)
 {
-    size_t size = p[0] >= 0xc2 && p[0] <= 0xdf ? 2 : (p[0] & 0xf0) == 0xe0 ? 3 : p[0] >= 0xf0 && p[0] <= 0xf4 ? 4 : 0;
+    size_t size = p[0] >= 0xc2 && p[0] <= 0xdf   ? 2
+                  : (p[0] & 0xf0) == 0xe0        ? 3
+                  : p[0] >= 0xf0 && p[0] <= 0xf4 ? 4
+                                                 : 0;
     if (size == 0 || size > n)
         return 0;
     for (size_t i = 1; i < size; i++)
@@ -129,7 +133,8 @@ static bool is_plain(struct cv_str s)
     return s.n > 0;
 }
 
-static void add_console_field(struct cv_buf *b, const struct cv_field *f, const char *paint, const char *plain)
+static void add_console_field(struct cv_buf *b, const struct cv_field *f, const char *paint,
+                              const char *plain)
 {
     add(b, CV_STR(" "));
     add(b, cv_str_of(paint));
@@ -289,7 +294,10 @@ static void log_va(enum cv_level l, const struct cv_fields *fields, const char *
         return;
     char text[2048];
     int n = vsnprintf(text, sizeof(text), fmt, args);
-    emit(l, fields, (struct cv_str){ text, n < 0 ? 0 : n < (int)sizeof(text) ? (size_t)n : sizeof(text) - 1 });
+    emit(l, fields,
+         (struct cv_str){ text, n < 0                   ? 0
+                                : n < (int)sizeof(text) ? (size_t)n
+                                                        : sizeof(text) - 1 });
 }
 
 void log_line(enum cv_level l, const struct cv_fields *fields, const char *fmt, ...)

@@ -10,19 +10,19 @@
 /* One loaded module under one section name. Made by boot/, immutable afterwards. */
 struct cv_instance {
     const struct cv_module *module;
-    const char *name;   /* the section: "edge_http2", or "access_headers api" */
-    unsigned id;        /* index of its cv_self in cv_worker.selfs            */
-    size_t slot_at;     /* where cv_slot() finds its bytes in a request       */
+    const char *name; /* the section: "edge_http2", or "access_headers api" */
+    unsigned id;      /* index of its cv_self in cv_worker.selfs            */
+    size_t slot_at;   /* where cv_slot() finds its bytes in a request       */
 };
 
 /* ---- threads ---------------------------------------------------------------------------------------- */
 
 #define THREADS_MAX 65 /* main and at most 64 workers */
 
-struct chain;       /* request/ */
-struct route_table; /* request/ */
+struct chain;         /* request/ */
+struct route_table;   /* request/ */
 struct route_scratch; /* request/ */
-struct request;     /* request/ */
+struct request;       /* request/ */
 struct post;
 
 struct cv_worker {
@@ -44,28 +44,28 @@ struct cv_worker {
     struct cv_late *late_first, **late_last;
 
     /* what a thread keeps for others */
-    struct cv_self core;     /* a cv_self without an instance, for core code */
-    struct cv_self *selfs;   /* by instance id                        */
+    struct cv_self core;   /* a cv_self without an instance, for core code */
+    struct cv_self *selfs; /* by instance id                        */
     const struct chain *chain;
-    struct route_table *routes; /* in force on this thread; one reference */
+    struct route_table *routes;    /* in force on this thread; one reference */
     struct route_scratch *scratch; /* request/: for matching rules      */
     void *resolver;
-    void *stock;             /* request/: free chunks, arena blocks   */
-    void *series_cache;      /* metrics                               */
+    void *stock;        /* request/: free chunks, arena blocks   */
+    void *series_cache; /* metrics                               */
 };
 
-struct cv_worker *worker_new(unsigned index);          /* its loop exists, nothing runs  */
-void worker_thread(struct cv_worker *);                /* starts the thread (not for 0)  */
-void worker_run(struct cv_worker *);                   /* the main thread's own run      */
-void worker_quit(struct cv_worker *);                  /* from any thread: leave the loop; posts already queued still run */
-void worker_free(struct cv_worker *);                  /* joins, then runs what was posted too late */
-struct cv_worker *worker_current(void);                /* of this thread; NULL elsewhere */
+struct cv_worker *worker_new(unsigned index); /* its loop exists, nothing runs  */
+void worker_thread(struct cv_worker *);       /* starts the thread (not for 0)  */
+void worker_run(struct cv_worker *);          /* the main thread's own run      */
+void worker_quit(struct cv_worker *);   /* from any thread: leave the loop; posts already queued still run */
+void worker_free(struct cv_worker *);   /* joins, then runs what was posted too late */
+struct cv_worker *worker_current(void); /* of this thread; NULL elsewhere */
 static inline const struct cv_self *worker_self(const struct cv_worker *w, const struct cv_instance *i)
 {
     return &w->selfs[i->id];
 }
-void worker_end_of_turn(struct cv_worker *);           /* asks for run_ready and the late ones */
-int64_t clock_ms(void);                                /* monotonic */
+void worker_end_of_turn(struct cv_worker *); /* asks for run_ready and the late ones */
+int64_t clock_ms(void);                      /* monotonic */
 /* A cv_self for core code that is not a module: conf and instance are NULL. */
 const struct cv_self *worker_core_self(struct cv_worker *);
 
@@ -84,9 +84,11 @@ struct log_conf {
     const char *file, *directory;
 };
 extern const struct cv_option log_options[];
-enum cv_error log_setup(const struct log_conf *, struct cv_err *); /* again at reload; until then: info, console */
+enum cv_error log_setup(const struct log_conf *,
+                        struct cv_err *); /* again at reload; until then: info, console */
 void log_level_set(enum cv_level);
-void log_line(enum cv_level, const struct cv_fields *, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void log_line(enum cv_level, const struct cv_fields *, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 void log_close(void);
 
 /* ---- metrics ----------------------------------------------------------------------------------------- */

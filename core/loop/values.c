@@ -29,10 +29,9 @@ struct cv_str cv_reveal(struct cv_secret secret)
 static const struct {
     const char *name, *text;
     int status;
-} errors[CV_E_MAX] = {
-    [CV_OK] = { "ok", "success", 200 },
+} errors[CV_E_MAX] = { [CV_OK] = { "ok", "success", 200 },
 #define CV_X(id, label, http, what) [CV_E_##id] = { label, what, http },
-    CV_ERRORS(CV_X)
+                       CV_ERRORS(CV_X)
 #undef CV_X
 };
 

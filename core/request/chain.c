@@ -58,14 +58,16 @@ static void open_origin(struct request *r)
 {
     struct cv_req *req = &r->pub;
     if (req->rule && req->rule->access_required && !r->chain->enforces_access) {
-        cv_req_fail(req, CV_E_DENIED, "the rule requires Cloudflare Access and no module enforces it: add the section "
-                                      "[access_headers] to the ini");
+        cv_req_fail(req, CV_E_DENIED,
+                    "the rule requires Cloudflare Access and no module enforces it: add the section "
+                    "[access_headers] to the ini");
         return;
     }
     if (req->rule && req->rule->kind == CV_SERVICE_STATUS) {
         if (req->rule->implicit)
             cv_log(r->edge, CV_WARN, NULL,
-                   "No ingress rules were defined in provided config (if any) nor from the cli, cloudflared will "
+                   "No ingress rules were defined in provided config (if any) nor from the cli, cloudflared "
+                   "will "
                    "return 503 for all incoming HTTP requests");
         cv_req_reply(req, req->rule->status, (struct cv_str){ NULL, 0 });
         return;
@@ -98,7 +100,8 @@ static enum cv_next ask_filter(struct request *r, const struct cv_self *f, bool 
     if (r->step != step)
         return CV_STOP; /* answered or failed, whatever it returned */
     if (next == CV_STOP)
-        cv_req_fail(&r->pub, CV_E_CONF, "the filter %s stopped the request without an answer", f->instance->name);
+        cv_req_fail(&r->pub, CV_E_CONF, "the filter %s stopped the request without an answer",
+                    f->instance->name);
     r->waited = next == CV_WAIT;
     return next;
 }

@@ -1,9 +1,9 @@
 /* request.c: the life of a request: made by an edge, woken at the end of a turn, failed, closed. */
 #include "request/chain.h"
-#include "request/stock.h"
 #include "request/route.h"
 #include "request/sse.h"
 #include "request/state.h"
+#include "request/stock.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,9 +12,10 @@
 const struct cv_option limits_options[] = {
     CV_OPT(struct limits_conf, memory, "256M",
            "Bytes under way that one worker may hold; beyond it new requests are answered 503."),
-    CV_OPT(struct limits_conf, requests, "20000", "Open requests of one worker; beyond it new ones are answered 503.",
-           .min = 1, .max = 1000000),
-    CV_OPT(struct limits_conf, pipe, "128k", "Bytes that one direction of one request holds for a slow reader."),
+    CV_OPT(struct limits_conf, requests, "20000",
+           "Open requests of one worker; beyond it new ones are answered 503.", .min = 1, .max = 1000000),
+    CV_OPT(struct limits_conf, pipe, "128k",
+           "Bytes that one direction of one request holds for a slow reader."),
     CV_OPT_END
 };
 
@@ -147,8 +148,13 @@ struct cv_req *cv_req_new(const struct cv_self *edge, struct cv_conn *conn, enum
     r->worker = w;
     r->edge = edge;
     r->chain = w->chain;
-    r->pub = (struct cv_req){ .magic = REQ_MAGIC, .type = type, .id = stock->next_id++, .conn = conn,
-                              .body_length = CV_BODY_STREAM, .up = &r->up, .down = &r->down };
+    r->pub = (struct cv_req){ .magic = REQ_MAGIC,
+                              .type = type,
+                              .id = stock->next_id++,
+                              .conn = conn,
+                              .body_length = CV_BODY_STREAM,
+                              .up = &r->up,
+                              .down = &r->down };
     pipe_init(&r->up, r, stock->limits->pipe.n);
     pipe_init(&r->down, r, stock->limits->pipe.n);
     link_request(r);
@@ -276,7 +282,9 @@ static void log_failure(const struct request *r)
     bool h2 = protocol && strcmp(protocol, "http2") == 0;
     struct cv_field f[8] = { CV_S("error", req->error_text),
                              CV_S("reason", cv_str_of(cv_error_name(req->error))),
-                             CV_I("event", req->type == CV_TCP ? 2 : r->counted ? 1 : 0) };
+                             CV_I("event", req->type == CV_TCP ? 2
+                                           : r->counted        ? 1
+                                                               : 0) };
     size_t n = 3;
     if (req->conn)
         f[n++] = CV_I("connIndex", req->conn->index);

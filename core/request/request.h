@@ -48,17 +48,17 @@ void arena_free(struct arena *);
 struct cv_pipe {
     struct request *req;
     struct chunk *first, *last;
-    size_t held;     /* written and not consumed            */
+    size_t held; /* written and not consumed            */
     size_t limit;
-    size_t news;     /* bytes consumed that the writer has not been told of */
-    size_t inserted; /* the first so many bytes are not the writer's; the limit is as much higher */
-    uint64_t total;  /* bytes ever written                  */
+    size_t news;        /* bytes consumed that the writer has not been told of */
+    size_t inserted;    /* the first so many bytes are not the writer's; the limit is as much higher */
+    uint64_t total;     /* bytes ever written                  */
     struct chunk *mark; /* where peek() found its first byte last time, or NULL */
     uint64_t mark_at;   /* which of all bytes mark->data[0] is                  */
-    struct sse *sse; /* wants to see what is written, or NULL */
-    bool finished;   /* by the writer                       */
-    bool readable;   /* the reader is to be woken           */
-    bool dead;       /* the request is over: writes vanish  */
+    struct sse *sse;    /* wants to see what is written, or NULL */
+    bool finished;      /* by the writer                       */
+    bool readable;      /* the reader is to be woken           */
+    bool dead;          /* the request is over: writes vanish  */
 };
 void pipe_init(struct cv_pipe *, struct request *, size_t limit);
 /* Bytes of our own into an empty pipe: they take no room from the writer, who never hears of them. */

@@ -19,7 +19,7 @@ struct route_table {
     size_t n;                    /* at least 1                                     */
     struct cv_settings defaults; /* of the document, for showing             */
     struct route_warp warp;
-    struct cv_rule network;      /* what private-network streams follow: `warp` as settings, no target */
+    struct cv_rule network; /* what private-network streams follow: `warp` as settings, no target */
 };
 /* Any thread. unref frees the table with the last reference; NULL is fine. */
 struct route_table *route_table_ref(struct route_table *);

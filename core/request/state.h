@@ -7,14 +7,14 @@
 
 /* How far a request has come. Each step is taken at the end of a turn, never inside a caller's call. */
 enum step {
-    STEP_NEW,      /* the edge fills in the head                               */
-    STEP_START,    /* cv_req_start: rule, limits, then the filters             */
-    STEP_FILTER,   /* at filter `at`                                           */
-    STEP_ORIGIN,   /* the origin has it                                        */
-    STEP_RESPOND,  /* it responded: filters in reverse, at filter `at`         */
-    STEP_HEAD,     /* the head (of an answer or a failure) is the edge's next  */
-    STEP_BODY,     /* the edge has the head                                    */
-    STEP_CLOSE     /* closed() to all, then free                               */
+    STEP_NEW,     /* the edge fills in the head                               */
+    STEP_START,   /* cv_req_start: rule, limits, then the filters             */
+    STEP_FILTER,  /* at filter `at`                                           */
+    STEP_ORIGIN,  /* the origin has it                                        */
+    STEP_RESPOND, /* it responded: filters in reverse, at filter `at`         */
+    STEP_HEAD,    /* the head (of an answer or a failure) is the edge's next  */
+    STEP_BODY,    /* the edge has the head                                    */
+    STEP_CLOSE    /* closed() to all, then free                               */
 };
 
 struct request {

@@ -21,7 +21,7 @@ struct stock {
     unsigned n_open;                /* of those that count against the limit: not the edge's own streams */
     uint64_t next_id;
     const struct sse_conf *sse; /* requests_heartbeat() */
-    bool name_errors; /* requests_name_errors() */
+    bool name_errors;           /* requests_name_errors() */
     struct cv_series *pipe_memory, *bytes_up, *bytes_down, *total, *concurrent;
 };
 void stock_free_blocks(struct stock *);

@@ -60,7 +60,8 @@ const struct cv_option tunnel_options[] = {
     OPT(control_timeout, "15s",
         "How long the edge may take to open the control stream of a new connection before it is given up."),
     OPT(stall_streams, "3",
-        "A connection is half dead when so many of its streams wait for the edge (to take bytes, or to send a "
+        "A connection is half dead when so many of its streams wait for the edge (to take bytes, or to send "
+        "a "
         "body), and no stream of it moves at all, for stall_after. It is then replaced. 0: never.",
         .min = 0, .max = 100000),
     OPT(stall_after, "10s", "See stall_streams."),

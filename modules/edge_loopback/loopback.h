@@ -9,7 +9,7 @@ struct loopback_worker { /* self->local */
     struct evconnlistener *listener;
     struct loopback_conn *conns;
 };
-struct loopback_slot { /* in the request */
+struct loopback_slot {          /* in the request */
     struct loopback_conn *conn; /* NULL: the client has left */
 };
 

@@ -10,18 +10,24 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { TIMEOUT_S = 10, MAX_HEADERS = 16384, MAX_BODY = 4096, FIRST_PORT = 20241, LAST_PORT = 20245, BACKLOG = 64 };
+enum {
+    TIMEOUT_S = 10,
+    MAX_HEADERS = 16384,
+    MAX_BODY = 4096,
+    FIRST_PORT = 20241,
+    LAST_PORT = 20245,
+    BACKLOG = 64
+};
 
 struct prom_conf {
     const char *listen;
 };
 
-static const struct cv_option options[] = {
-    CV_OPT(struct prom_conf, listen, "localhost:0",
-           "Address of the metrics server, host:port. With port 0 the first free one of 20241 to 20245 is taken, "
-           "else any."),
-    CV_OPT_END
-};
+static const struct cv_option options[] = { CV_OPT(struct prom_conf, listen, "localhost:0",
+                                                   "Address of the metrics server, host:port. With port 0 "
+                                                   "the first free one of 20241 to 20245 is taken, "
+                                                   "else any."),
+                                            CV_OPT_END };
 
 /* ---- pages ------------------------------------------------------------------------------------------- */
 
@@ -52,8 +58,8 @@ static void on_ready(struct evhttp_request *req, void *arg)
     cv_status(&status);
     int code = status.ready && !status.not_ready ? 200 : 503;
     struct evbuffer *body = evbuffer_new();
-    evbuffer_add_printf(body, "{\"status\":%d,\"readyConnections\":%u,\"connectorId\":\"%s\"", code, status.ready,
-                        status.connector_id);
+    evbuffer_add_printf(body, "{\"status\":%d,\"readyConnections\":%u,\"connectorId\":\"%s\"", code,
+                        status.ready, status.connector_id);
     if (status.not_ready)
         evbuffer_add_printf(body, ",\"reason\":\"%s\"", status.not_ready);
     evbuffer_add_printf(body, "}");
@@ -174,7 +180,8 @@ static int open_listener(const char *listen, struct cv_err *err)
         fd = strcmp(port, "0") == 0 ? bind_known_port(host, &why) : bind_port(host, port, &why);
     if (fd < 0)
         cv_fail(err, CV_E_CONF,
-                "Error opening metrics server listener: failed to bind to address (%s): %s. Choose another address "
+                "Error opening metrics server listener: failed to bind to address (%s): %s. Choose another "
+                "address "
                 "with --metrics, or stop what listens there.",
                 listen, why.text);
     return fd;
@@ -188,8 +195,9 @@ static void log_address(const struct cv_self *self, int fd)
     if (getsockname(fd, (struct sockaddr *)&addr, &size) == 0 &&
         getnameinfo((struct sockaddr *)&addr, size, host, sizeof(host), port, sizeof(port),
                     NI_NUMERICHOST | NI_NUMERICSERV) == 0)
-        cv_log(self, CV_INFO, NULL, addr.ss_family == AF_INET6 ? "Starting metrics server on [%s]:%s/metrics"
-                                                               : "Starting metrics server on %s:%s/metrics",
+        cv_log(self, CV_INFO, NULL,
+               addr.ss_family == AF_INET6 ? "Starting metrics server on [%s]:%s/metrics"
+                                          : "Starting metrics server on %s:%s/metrics",
                host, port);
 }
 
@@ -198,8 +206,11 @@ static enum cv_error init(struct cv_self *self, struct cv_err *err)
     static const struct {
         const char *path;
         void (*page)(struct evhttp_request *, void *);
-    } pages[] = { { "/metrics", on_metrics }, { "/ready", on_ready }, { "/healthcheck", on_healthcheck },
-                  { "/config", on_config }, { "/quicktunnel", on_quicktunnel } };
+    } pages[] = { { "/metrics", on_metrics },
+                  { "/ready", on_ready },
+                  { "/healthcheck", on_healthcheck },
+                  { "/config", on_config },
+                  { "/quicktunnel", on_quicktunnel } };
     const struct prom_conf *conf = self->conf;
     int fd = open_listener(conf->listen, err);
     if (fd < 0)

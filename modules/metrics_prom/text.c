@@ -31,7 +31,8 @@ static void add_escaped(struct evbuffer *out, struct cv_str s)
 }
 
 /* {a="x",b="y",le="1"}; le may be NULL. Nothing at all without labels. */
-static void add_labels(struct evbuffer *out, const struct cv_metric *m, const struct cv_str *values, const char *le)
+static void add_labels(struct evbuffer *out, const struct cv_metric *m, const struct cv_str *values,
+                       const char *le)
 {
     const char *name = m->labels ? m->labels : "";
     const char *before = "{";
@@ -80,7 +81,8 @@ static void add_series(void *arg, const struct cv_metric *m, const struct cv_str
     static const char *const types[] = { "counter", "gauge", "histogram" };
     struct writer *w = arg;
     if (w->last != m) {
-        evbuffer_add_printf(w->out, "# HELP %s %s\n# TYPE %s %s\n", m->name, m->help, m->name, types[m->type]);
+        evbuffer_add_printf(w->out, "# HELP %s %s\n# TYPE %s %s\n", m->name, m->help, m->name,
+                            types[m->type]);
         w->last = m;
     }
     if (m->type == CV_HISTOGRAM)

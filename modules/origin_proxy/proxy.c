@@ -31,9 +31,10 @@ static const struct cv_option options[] = {
            .flags = CV_LIVE),
     CV_OPT(struct origin_conf, read_budget, "256k",
            "Most bytes read from one origin connection before the others have their turn.", .flags = CV_LIVE),
-    CV_OPT(struct origin_conf, private_network, "no",
-           "Whether TCP streams of private-network routes are served: to any address that the [origins] allow.",
-           .flags = CV_LIVE),
+    CV_OPT(
+        struct origin_conf, private_network, "no",
+        "Whether TCP streams of private-network routes are served: to any address that the [origins] allow.",
+        .flags = CV_LIVE),
     CV_OPT_END
 };
 
@@ -195,5 +196,5 @@ static const struct cv_origin_ops ops = { .match = match,
 
 CV_MODULE(origin_proxy, .summary = "http, https and TCP services, over TCP or Unix sockets, with WebSocket",
           .options = options, .conf_size = sizeof(struct origin_conf), .metrics = metrics,
-          .slot_size = sizeof(union slot), .origin = &ops, .check = check, .init = init,
-          .start = start, .reload = reload, .stop = stop, .fini = fini);
+          .slot_size = sizeof(union slot), .origin = &ops, .check = check, .init = init, .start = start,
+          .reload = reload, .stop = stop, .fini = fini);

@@ -108,7 +108,7 @@ static enum cv_error put_fields(struct cv_buf *out, const struct cv_req *req, co
     struct cv_str name, value;
     for (size_t i = 0; req->headers && cv_header_at(req->headers, i, &name, &value); i++) {
         value = trim(value);
-        *why = !cv_is_token(name)    ? "a request header's name is not a token"
+        *why = !cv_is_token(name) ? "a request header's name is not a token"
                : !is_value(value) ? "a request header's value has control characters"
                                   : NULL;
         if (*why)

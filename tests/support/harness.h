@@ -14,7 +14,7 @@ struct harness {
     struct chain chain;
     char edge_log[512], origin_log[512], filter_log[512];
     /* what the scripted modules do */
-    bool origin_responds;            /* with 200 and no body, at open  */
+    bool origin_responds; /* with 200 and no body, at open  */
     enum cv_next request_says, response_says;
     void (*in_open)(struct cv_req *); /* instead of the above           */
     void (*in_head)(struct cv_req *); /* after logging                  */
@@ -23,6 +23,6 @@ struct harness {
 struct harness *harness_new(unsigned n_filters);
 void harness_free(struct harness *);
 void harness_require_access(struct harness *); /* the rule does, from now on */
-void harness_turn(struct harness *); /* runs the loop until nothing is left to do at once */
+void harness_turn(struct harness *);           /* runs the loop until nothing is left to do at once */
 struct cv_req *harness_request(struct harness *, enum cv_req_type);
 #endif

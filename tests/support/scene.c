@@ -56,18 +56,21 @@ static void add_words(const char **argv, size_t max, char *text)
 static void start_edge(struct scene *t, const struct setup *s)
 {
     char line[2048], ports[96], ca[96], rules[96], script[96], *text;
+    const char *host = t->wire ? WIRE_FAR : "127.0.0.1";
     scene_rules(t, s->rules ? s->rules : "{\"ingress\":[{\"service\":\"$ORIGIN\"}]}", &text);
     write_file(in_dir(t, "rules.json", rules), text);
     free(text);
     write_file(in_dir(t, "script", script), s->script ? s->script : "");
     snprintf(line, sizeof(line),
-             SUITE_BUILD "/edge_sim --listen 127.0.0.1:0 --listen 127.0.0.1:0 --listen 127.0.0.1:0 "
-                         "--listen 127.0.0.1:0 --ports-file %s --ca-out %s --config %s --script %s %s",
-             in_dir(t, "ports", ports), in_dir(t, "ca.pem", ca), rules, script,
+             SUITE_BUILD "/edge_sim --listen %s:0 --listen %s:0 --listen %s:0 --listen %s:0 --ports-file %s "
+                         "--ca-out %s --config %s --script %s %s",
+             host, host, host, host, in_dir(t, "ports", ports), in_dir(t, "ca.pem", ca), rules, script,
              s->edge_flags ? s->edge_flags : "");
     const char *argv[48];
     add_words(argv, sizeof(argv) / sizeof(argv[0]), line);
+    wire_enter_far(t->wire);
     t->edge = process_start(argv, (const char *const[]){ NULL });
+    wire_leave_far(t->wire);
     CU_ASSERT_TRUE_FATAL(process_says(t->edge, "\nready\n", PATIENCE_MS));
     char *said = process_output(t->edge);
     CU_ASSERT_EQUAL_FATAL(sscanf(said, "edge %31s edge %31s edge %31s edge %31s front %31s control %31s",
@@ -133,6 +136,7 @@ struct scene *scene_start(const struct setup *s)
     snprintf(t->dir, sizeof(t->dir), "/tmp/culvert-scene-XXXXXX");
     CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(t->dir));
     t->transport = s->transport;
+    t->wire = s->wire;
     t->origin = origin_start(s->origin, s->origin_arg);
     start_edge(t, s);
     start_culvert(t, s);
@@ -184,12 +188,21 @@ const char *answer_text(const struct answer *a)
     return a->body.p ? (const char *)a->body.p : "";
 }
 
-static struct answer ask(const char *addr, const char *method, const char *target, const char *fields,
-                         const void *body, size_t n)
+/* A visitor sits where the edge is: a socket stays in the namespace where it was made. */
+static bool reach(struct wire *wire, struct http1 *h, const char *addr)
+{
+    wire_enter_far(wire);
+    bool ok = http1_connect(h, addr);
+    wire_leave_far(wire);
+    return ok;
+}
+
+static struct answer ask(struct wire *wire, const char *addr, const char *method, const char *target,
+                         const char *fields, const void *body, size_t n)
 {
     struct http1 h;
     struct answer a = { .end = HTTP1_CUT };
-    if (http1_connect(&h, addr) &&
+    if (reach(wire, &h, addr) &&
         http1_sendf(&h, "%s %s HTTP/1.1\r\n%sConnection: close\r\n", method, target, fields ? fields : "") &&
         (!body || http1_sendf(&h, "Content-Length: %zu\r\n", n)) && http1_send(&h, "\r\n", 2)) {
         http1_send(&h, body, n); /* an early answer counts all the same */
@@ -212,7 +225,7 @@ struct answer scene_visit(struct scene *t, const char *method, const char *targe
     char *all;
     bool host = fields && strstr(fields, "Host:");
     CV_ASSERT(asprintf(&all, "%s%s", host ? "" : "Host: a.example\r\n", fields ? fields : "") > 0);
-    struct answer a = ask(t->front, method, target, all, body, n);
+    struct answer a = ask(t->wire, t->front, method, target, all, body, n);
     free(all);
     return a;
 }
@@ -224,13 +237,13 @@ struct answer scene_get(struct scene *t, const char *target)
 
 bool scene_open(struct scene *t, struct http1 *h, const char *method, const char *target, const char *fields)
 {
-    return http1_connect(h, t->front) && http1_sendf(h, "%s %s HTTP/1.1\r\nHost: a.example\r\n%s\r\n", method,
-                                                     target, fields ? fields : "");
+    return reach(t->wire, h, t->front) && http1_sendf(h, "%s %s HTTP/1.1\r\nHost: a.example\r\n%s\r\n",
+                                                      method, target, fields ? fields : "");
 }
 
 struct answer scene_control(struct scene *t, const char *method, const char *target, const char *body)
 {
-    return ask(t->control, method, target, "Host: control\r\n", body, body ? strlen(body) : 0);
+    return ask(t->wire, t->control, method, target, "Host: control\r\n", body, body ? strlen(body) : 0);
 }
 
 bool scene_wait(struct scene *t, const char *query)
@@ -257,7 +270,7 @@ unsigned scene_seen(struct scene *t, const char *event)
 
 struct answer scene_metrics(struct scene *t, const char *target)
 {
-    return ask(t->metrics, "GET", target, "Host: metrics\r\n", NULL, 0);
+    return ask(NULL, t->metrics, "GET", target, "Host: metrics\r\n", NULL, 0);
 }
 
 double scene_metric(struct scene *t, const char *series)

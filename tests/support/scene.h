@@ -9,6 +9,7 @@
 #include "origin.h"
 #include "process.h"
 #include "suite.h"
+#include "wire.h"
 
 #include <string.h>
 
@@ -22,12 +23,14 @@ struct setup {
     const char *script;     /* answers to the first connections */
     origin_fn *origin;      /* NULL: origin_plain */
     void *origin_arg;
-    bool alone; /* do not wait until the connections have registered */
+    struct wire *wire; /* the edge is at its far end; NULL: on this machine's loopback, as the rest */
+    bool alone;        /* do not wait until the connections have registered */
 };
 
 struct scene {
     const char *transport;
     unsigned connections;
+    struct wire *wire;
     struct process *edge, *culvert;
     struct origin *origin;
     char dir[64]; /* for its files */

@@ -118,7 +118,7 @@ static void connections_that_the_edge_ends_are_back_in_a_second(void)
             struct scene *t = scene_start(&(struct setup){ .transport = transport, .connections = 4 });
             char target[48], query[80];
             snprintf(target, sizeof(target), "/drop?%s", ways[i]);
-            snprintf(query, sizeof(query), "registered=4&event=registered&count=%u&timeout=60s",
+            snprintf(query, sizeof(query), "registered=4&event=registered&count=%d&timeout=60s",
                      i == 0 ? 8 : 5);
             control(t, target, "");
             CU_ASSERT_TRUE(scene_wait(t, query));

@@ -38,9 +38,8 @@ static int choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *n, co
                        unsigned in_n, void *arg)
 {
     (void)ssl, (void)arg;
-    static const unsigned char alpn[] = "\x0a"
-                                        "argotunnel";
-    return SSL_select_next_proto((unsigned char **)out, n, alpn, sizeof(alpn) - 1, in, in_n) ==
+    static const unsigned char alpn[] = { 10, 'a', 'r', 'g', 'o', 't', 'u', 'n', 'n', 'e', 'l' };
+    return SSL_select_next_proto((unsigned char **)out, n, alpn, sizeof(alpn), in, in_n) ==
                    OPENSSL_NPN_NEGOTIATED
                ? SSL_TLSEXT_ERR_OK
                : SSL_TLSEXT_ERR_ALERT_FATAL;
@@ -125,8 +124,8 @@ static void start_culvert(struct edge *e)
     char edge[32], url[48], token[1024] = "TUNNEL_TOKEN=";
     FILE *f = fopen("tests/vectors/token/good.txt", "re");
     CU_ASSERT_PTR_NOT_NULL_FATAL(f);
-    size_t at = strlen(token);
-    at += fread(token + at, 1, sizeof(token) - 1 - at, f);
+    size_t at = strlen(token), n = fread(token + at, 1, sizeof(token) - 1 - at, f);
+    CU_ASSERT(n > 0);
     fclose(f);
     token[strcspn(token, "\n")] = '\0';
     snprintf(edge, sizeof(edge), "127.0.0.1:%u", e->port);
@@ -179,6 +178,9 @@ static void finish(struct edge *e)
     rmdir(e->dir);
 }
 
+/* Signature and version of a data stream, docs/protocol.md §12.2. */
+static const uint8_t preamble[8] = { 0x0a, 0x36, 0xcd, 0x12, 0xa1, 0x3e, '0', '1' };
+
 /* ---- one request --------------------------------------------------------------------------------------- */
 
 static void put_head(struct cv_buf *out, const char *method, const char *path, size_t body)
@@ -192,10 +194,7 @@ static void put_head(struct cv_buf *out, const char *method, const char *path, s
     struct schema_connect_request r = {
         .type = 0, .dest = cv_str_of(url), .metadata = meta, .n_metadata = body ? 3 : 2
     };
-    cv_buf_add(out,
-               "\x0a\x36\xcd\x12\xa1\x3e"
-               "01",
-               8);
+    cv_buf_add(out, preamble, sizeof(preamble));
     struct capnp_build b;
     struct capnp_new root = capnp_begin(&b, out);
     schema_put_connect_request(root, 0, &r);
@@ -211,10 +210,7 @@ static void read_response(struct edge *e, SSL *s, struct cv_buf *body)
     while ((n = read_some(e, s, chunk, sizeof(chunk))) > 0)
         cv_buf_add(body, chunk, n);
     CU_ASSERT_FATAL(body->n > 16);
-    CU_ASSERT(memcmp(body->p,
-                     "\x0a\x36\xcd\x12\xa1\x3e"
-                     "01",
-                     8) == 0);
+    CU_ASSERT(memcmp(body->p, preamble, sizeof(preamble)) == 0);
     CU_ASSERT_EQUAL_FATAL(capnp_frame(body->p + 8, body->n - 8, 65536, &need, &err), CV_OK);
     CU_ASSERT_PTR_NOT_NULL(memmem(body->p + 8, need, "HttpStatus", 10));
     CU_ASSERT_PTR_NOT_NULL(memmem(body->p + 8, need, "200", 4)); /* the text ends in a NUL */

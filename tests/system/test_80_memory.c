@@ -17,7 +17,8 @@ static bool one_event(struct http1 *h, void *unused)
 static long rss_once_settled(struct scene *t)
 {
     long rss = process_rss(t->culvert);
-    for (long long end = now_in_ms() + TRIMMED_MS; !SANITIZED && rss >= REGISTERED_MAX && now_in_ms() < end;) {
+    for (long long end = now_in_ms() + TRIMMED_MS;
+         !SANITIZED && rss >= REGISTERED_MAX && now_in_ms() < end;) {
         sleep_ms(100);
         rss = process_rss(t->culvert);
     }

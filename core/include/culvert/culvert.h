@@ -40,12 +40,12 @@ struct cv_str {
     const char *p;
     size_t n;
 };
-#define CV_STR(lit) ((struct cv_str){ "" lit, sizeof(lit) - 1 })
-#define CV_STR_FMT  "%.*s" /* printf("…" CV_STR_FMT, CV_STR_ARG(s)) */
+#define CV_STR(lit)   ((struct cv_str){ "" lit, sizeof(lit) - 1 })
+#define CV_STR_FMT    "%.*s" /* printf("…" CV_STR_FMT, CV_STR_ARG(s)) */
 #define CV_STR_ARG(s) (int)(s).n, (s).p
-bool cv_str_eq(struct cv_str, struct cv_str);      /* bytes                    */
-bool cv_str_caseeq(struct cv_str, struct cv_str);  /* ASCII letters fold       */
-struct cv_str cv_str_of(const char *);             /* NULL gives an empty one  */
+bool cv_str_eq(struct cv_str, struct cv_str);     /* bytes                    */
+bool cv_str_caseeq(struct cv_str, struct cv_str); /* ASCII letters fold       */
+struct cv_str cv_str_of(const char *);            /* NULL gives an empty one  */
 
 /* Option values. The text forms are what an ini line or a flag may say. */
 struct cv_list {
@@ -61,7 +61,7 @@ struct cv_bytes {
 struct cv_secret {
     const char *p;
     size_t n;
-}; /* env:NAME, file:/path; printed as *** */
+};                                         /* env:NAME, file:/path; printed as *** */
 struct cv_str cv_reveal(struct cv_secret); /* grep for it: every use of a secret   */
 
 /* Name, its text in metrics (label `reason`) and logs, HTTP status that the visitor gets, text. */
@@ -87,7 +87,8 @@ struct cv_err {
     char text[512];
 }; /* at start-up and for dialling; for a request: cv_req_fail() */
 /* Writes the text and returns the error, so that `return cv_fail(err, CV_E_CONF, "…")` reads well. err may be NULL. */
-enum cv_error cv_fail(struct cv_err *, enum cv_error, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+enum cv_error cv_fail(struct cv_err *, enum cv_error, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* What a callback knows of itself: one per instance, thread and configuration generation. */
 struct cv_self {
@@ -115,13 +116,13 @@ struct cv_option {
 };
 /* The type of an option is the C type of its field, so the two cannot disagree.
  * Last arguments: the help text, then .flags, .min, .max or .words where wanted. */
-#define CV_OPT(T, f, DEF, ...)                                                                               \
-    {                                                                                                        \
+#define CV_OPT(T, f, DEF, ...)                                                                                 \
+    {                                                                                                          \
         .name = #f, .def = (DEF), .at = offsetof(T, f),                                                      \
         .type = _Generic(((T *)0)->f, bool: CV_T_BOOL, int: CV_T_INT, const char *: CV_T_STR,                \
                          struct cv_list: CV_T_LIST, struct cv_ms: CV_T_MS, struct cv_bytes: CV_T_BYTES,      \
                          struct cv_secret: CV_T_SECRET),                                                     \
-        .help = __VA_ARGS__                                                                                  \
+        .help = __VA_ARGS__ \
     }
 #define CV_OPT_END                                                                                           \
     {                                                                                                        \
@@ -147,11 +148,12 @@ struct cv_metric {
 /* The series of self's module->metrics[metric] with these label values (in the order of `labels`). Interned for the
  * life of the process; past 1,000 series of a metric the values fold into "other". Keep the pointer where you count often. */
 struct cv_series *cv_series(const struct cv_self *, unsigned metric, const struct cv_str *values);
-void cv_add(struct cv_series *, int64_t n);      /* a plain add to this thread's own cell */
-void cv_gauge_set(struct cv_series *, int64_t);  /* sets this thread's own cell; the sum is exported */
+void cv_add(struct cv_series *, int64_t n);     /* a plain add to this thread's own cell */
+void cv_gauge_set(struct cv_series *, int64_t); /* sets this thread's own cell; the sum is exported */
 void cv_observe(struct cv_series *, double);
 /* For exporters, from any thread: every series, grouped by metric; sums is 1 value, or buckets (each its own count), +Inf bucket, sum. */
-typedef void cv_metric_fn(void *arg, const struct cv_metric *, const struct cv_str *values, const double *sums, size_t n);
+typedef void cv_metric_fn(void *arg, const struct cv_metric *, const struct cv_str *values,
+                          const double *sums, size_t n);
 void cv_metrics_each(cv_metric_fn *, void *arg);
 
 /* ---- pipes -------------------------------------------------------------------------------------------
@@ -159,25 +161,26 @@ void cv_metrics_each(cv_metric_fn *, void *arg);
  * are truly gone (acknowledged by the peer, written to the socket); only then does the writer get
  * credit(): a QUIC or HTTP/2 window update, or the reason to read its socket again. */
 
-size_t cv_pipe_room(const struct cv_pipe *);                        /* bytes that may be written now       */
-size_t cv_pipe_held(const struct cv_pipe *);                        /* bytes written and not yet consumed  */
-size_t cv_pipe_write(struct cv_pipe *, const void *, size_t n);     /* copies; short means full            */
-int cv_pipe_reserve(struct cv_pipe *, struct iovec *, int max);     /* or readv() into it: free space,     */
-void cv_pipe_commit(struct cv_pipe *, size_t n);                    /* then say how much was filled        */
-void cv_pipe_finish(struct cv_pipe *);                              /* writer: clean end                   */
+size_t cv_pipe_room(const struct cv_pipe *);                    /* bytes that may be written now       */
+size_t cv_pipe_held(const struct cv_pipe *);                    /* bytes written and not yet consumed  */
+size_t cv_pipe_write(struct cv_pipe *, const void *, size_t n); /* copies; short means full            */
+int cv_pipe_reserve(struct cv_pipe *, struct iovec *, int max); /* or readv() into it: free space,     */
+void cv_pipe_commit(struct cv_pipe *, size_t n);                /* then say how much was filled        */
+void cv_pipe_finish(struct cv_pipe *);                          /* writer: clean end                   */
 int cv_pipe_peek(struct cv_pipe *, size_t skip, struct iovec *, int max); /* reader: bytes from `skip` on */
-void cv_pipe_consume(struct cv_pipe *, size_t n);                   /* reader: the first n are gone        */
-bool cv_pipe_finished(const struct cv_pipe *);                      /* the writer has called finish        */
-bool cv_pipe_ended(const struct cv_pipe *);                         /* finished and empty                  */
+void cv_pipe_consume(struct cv_pipe *, size_t n); /* reader: the first n are gone        */
+bool cv_pipe_finished(const struct cv_pipe *);    /* the writer has called finish        */
+bool cv_pipe_ended(const struct cv_pipe *);       /* finished and empty                  */
 /* The iovecs of cv_pipe_peek point into chunks of at most CV_CHUNK bytes, and before the first byte that is not yet
  * consumed there are CV_HEADROOM bytes that the reader may overwrite: a frame header fits in front of its payload. */
 #define CV_CHUNK    16368u
 #define CV_HEADROOM 16u
 
-struct cv_end {                                            /* what the edge and the origin both answer to */
-    void (*readable)(const struct cv_self *, struct cv_req *);          /* the pipe you read has bytes, or its end */
-    void (*credit)(const struct cv_self *, struct cv_req *, size_t n);  /* n that you wrote are gone     */
-    void (*closed)(const struct cv_self *, struct cv_req *, enum cv_error); /* your last call; CV_OK: all went well */
+struct cv_end { /* what the edge and the origin both answer to */
+    void (*readable)(const struct cv_self *, struct cv_req *); /* the pipe you read has bytes, or its end */
+    void (*credit)(const struct cv_self *, struct cv_req *, size_t n); /* n that you wrote are gone     */
+    void (*closed)(const struct cv_self *, struct cv_req *,
+                   enum cv_error); /* your last call; CV_OK: all went well */
 };
 
 /* ---- requests ---------------------------------------------------------------------------------------- */
@@ -188,27 +191,31 @@ enum cv_req_type { CV_HTTP, CV_WEBSOCKET, CV_TCP, CV_CONTROL, CV_RPC, CV_CONFIG 
 struct cv_req {
     uint32_t magic;
     enum cv_req_type type;
-    uint64_t id;                                       /* unique in the process, never 0                     */
-    struct cv_conn *conn;                              /* NULL when no edge connection stands behind it      */
-    struct cv_str method, scheme, authority, path;     /* path with query, as received; CV_TCP: authority is ip:port */
-    struct cv_headers *headers;                        /* without pseudo headers and the edge's own signals  */
-    int64_t body_length;                               /* 0 none, N exactly, CV_BODY_STREAM until `up` ends  */
-    const struct cv_rule *rule;                        /* the ingress rule that matched (culvert/route.h)    */
-    int status;                                        /* 0 until the origin responds                        */
-    struct cv_headers *resp_headers, *trailers;        /* trailers: NULL if none, complete when `down` is finished */
-    enum cv_error error;                               /* not CV_OK: cv_req_fail() was called                */
-    struct cv_str error_text;                          /* what went wrong, for the edge and the log          */
+    uint64_t id;          /* unique in the process, never 0                     */
+    struct cv_conn *conn; /* NULL when no edge connection stands behind it      */
+    struct cv_str method, scheme, authority,
+        path;                   /* path with query, as received; CV_TCP: authority is ip:port */
+    struct cv_headers *headers; /* without pseudo headers and the edge's own signals  */
+    int64_t body_length;        /* 0 none, N exactly, CV_BODY_STREAM until `up` ends  */
+    const struct cv_rule *rule; /* the ingress rule that matched (culvert/route.h)    */
+    int status;                 /* 0 until the origin responds                        */
+    struct cv_headers *resp_headers, *trailers; /* trailers: NULL if none, complete when `down` is finished */
+    enum cv_error error;                        /* not CV_OK: cv_req_fail() was called                */
+    struct cv_str error_text;                   /* what went wrong, for the edge and the log          */
     struct cv_pipe *up, *down;
 };
-void *cv_alloc(struct cv_req *, size_t n);             /* zeroed, 16-byte aligned                            */
-void *cv_slot(struct cv_req *, const struct cv_self *); /* your slot_size bytes, zeroed when the request begins */
+void *cv_alloc(struct cv_req *, size_t n); /* zeroed, 16-byte aligned                            */
+void *cv_slot(struct cv_req *,
+              const struct cv_self *); /* your slot_size bytes, zeroed when the request begins */
 struct cv_str cv_print(struct cv_req *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-struct cv_str cv_copy(struct cv_req *, struct cv_str); /* a copy that lives as long as the request           */
+struct cv_str cv_copy(struct cv_req *,
+                      struct cv_str); /* a copy that lives as long as the request           */
 
 /* For edges. The life of a request: new, fill in the head, start; then write `up`, finish it; on ops->head() send the
  * head; on readable() send `down`; once its end has gone out: done. To give up earlier: cv_req_fail(CV_E_CANCEL).
  * head() with req->error set means: answer that failure in the transport's own way (no body follows), then done. */
-struct cv_req *cv_req_new(const struct cv_self *, struct cv_conn *, enum cv_req_type); /* conn may be NULL; the
+struct cv_req *cv_req_new(const struct cv_self *, struct cv_conn *,
+                          enum cv_req_type); /* conn may be NULL; the
                                                                    type may be corrected until cv_req_start() */
 void cv_req_start(struct cv_req *);
 void cv_req_done(struct cv_req *);
@@ -222,8 +229,10 @@ void cv_req_reply(struct cv_req *, int status, struct cv_str body);
 void cv_req_fail(struct cv_req *, enum cv_error, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 struct cv_headers *cv_headers_new(struct cv_req *);
-struct cv_str cv_header(const struct cv_headers *, struct cv_str name); /* the first of that name, or {0}; case folds */
-void cv_header_set(struct cv_req *, struct cv_headers *, struct cv_str name, struct cv_str value); /* replaces all */
+struct cv_str cv_header(const struct cv_headers *,
+                        struct cv_str name); /* the first of that name, or {0}; case folds */
+void cv_header_set(struct cv_req *, struct cv_headers *, struct cv_str name,
+                   struct cv_str value); /* replaces all */
 void cv_header_add(struct cv_req *, struct cv_headers *, struct cv_str name, struct cv_str value);
 void cv_header_del(struct cv_headers *, struct cv_str name);
 bool cv_header_at(const struct cv_headers *, size_t i, struct cv_str *name, struct cv_str *value);
@@ -233,26 +242,32 @@ bool cv_header_at(const struct cv_headers *, size_t i, struct cv_str *name, stru
 
 struct cv_conn { /* one connection to Cloudflare's edge */
     uint32_t magic;
-    unsigned index;                 /* 0 … ha_connections-1                                      */
-    struct sockaddr_storage addr;   /* the edge                                                  */
-    struct sockaddr_storage local;  /* our end: in dial, what to bind to if its family is not 0; the edge module fills it */
-    void *edge;                     /* the edge module's own state                               */
+    unsigned index;               /* 0 … ha_connections-1                                      */
+    struct sockaddr_storage addr; /* the edge                                                  */
+    struct sockaddr_storage
+        local;  /* our end: in dial, what to bind to if its family is not 0; the edge module fills it */
+    void *edge; /* the edge module's own state                               */
 };
 void cv_conn_up(struct cv_conn *); /* the handshake is done: streams may come            */
 /* Once, whatever the cause, also when dialling failed: every request of it gets closed(), then ops->gone(). */
-void cv_conn_down(struct cv_conn *, enum cv_error, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void cv_conn_down(struct cv_conn *, enum cv_error, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
 struct cv_edge_ops {
     const char *protocol; /* "quic", "http2": what --protocol chooses by; NULL: a listener that never dials */
-    enum cv_error (*dial)(const struct cv_self *, struct cv_conn *, struct cv_err *); /* then cv_conn_up or _down */
-    void (*close)(const struct cv_self *, struct cv_conn *); /* send what is written, close, then cv_conn_down */
-    void (*gone)(const struct cv_self *, struct cv_conn *);  /* no request is left: free conn->edge           */
-    void (*head)(const struct cv_self *, struct cv_req *);   /* the response head is final                    */
+    enum cv_error (*dial)(const struct cv_self *, struct cv_conn *,
+                          struct cv_err *); /* then cv_conn_up or _down */
+    void (*close)(const struct cv_self *,
+                  struct cv_conn *); /* send what is written, close, then cv_conn_down */
+    void (*gone)(const struct cv_self *,
+                 struct cv_conn *);                        /* no request is left: free conn->edge           */
+    void (*head)(const struct cv_self *, struct cv_req *); /* the response head is final                    */
     struct cv_end end;
 };
 struct cv_origin_ops {
     bool (*match)(const struct cv_self *, const struct cv_req *); /* first true in ini order wins */
-    void (*open)(const struct cv_self *, struct cv_req *);        /* the request is yours; bytes of `up` may be there */
+    void (*open)(const struct cv_self *,
+                 struct cv_req *); /* the request is yours; bytes of `up` may be there */
     struct cv_end end;
 };
 enum cv_next { CV_PASS, CV_WAIT, CV_STOP }; /* go on; I shall resume; I have answered or failed it */
@@ -260,7 +275,8 @@ struct cv_filter_ops {                      /* requests in ini order, responses 
     enum cv_next (*request)(const struct cv_self *, struct cv_req *);
     enum cv_next (*response)(const struct cv_self *, struct cv_req *);
     void (*closed)(const struct cv_self *, struct cv_req *, enum cv_error); /* if request() ran */
-    bool enforces_access; /* sees to cv_rule.access_required; without such a filter the core refuses those requests */
+    bool
+        enforces_access; /* sees to cv_rule.access_required; without such a filter the core refuses those requests */
 };
 /* May this process connect at all? Main thread, before every dial. CV_E_CONF: not in its lifetime, it ends with exit
  * status 1; other errors: not now. */
@@ -290,12 +306,12 @@ struct cv_module {
     const struct cv_gate_ops *gate;
     const struct cv_observer_ops *observer;
     /* All may be NULL. init … fini bracket a process; start … stop bracket a worker. */
-    enum cv_error (*check)(const void *conf, struct cv_err *);  /* main: rules between options       */
-    enum cv_error (*init)(struct cv_self *, struct cv_err *);   /* main, once; may set shared        */
-    enum cv_error (*start)(struct cv_self *, struct cv_err *);  /* each worker; may set local        */
-    void (*reload)(struct cv_self *, const void *old_conf);     /* main, then each worker: conf is the new one */
-    void (*stop)(struct cv_self *);                             /* each worker, all requests gone    */
-    void (*fini)(struct cv_self *);                             /* main, once                        */
+    enum cv_error (*check)(const void *conf, struct cv_err *); /* main: rules between options       */
+    enum cv_error (*init)(struct cv_self *, struct cv_err *);  /* main, once; may set shared        */
+    enum cv_error (*start)(struct cv_self *, struct cv_err *); /* each worker; may set local        */
+    void (*reload)(struct cv_self *, const void *old_conf); /* main, then each worker: conf is the new one */
+    void (*stop)(struct cv_self *);                         /* each worker, all requests gone    */
+    void (*fini)(struct cv_self *);                         /* main, once                        */
     /* `culvert WORD …` for the words that core/boot/commands.c gives this module: the arguments behind it, all options
      * at their defaults, a loop but no traffic. Returns the exit status. */
     int (*command)(struct cv_self *, int argc, char **argv);
@@ -322,7 +338,8 @@ struct cv_fields {
 #define CV_I(name, num) ((struct cv_field){ (name), { NULL, 0 }, (num), true })
 #define CV_FIELDS(...)                                                                                       \
     (&(const struct cv_fields){ (const struct cv_field[]){ __VA_ARGS__ },                                    \
-                                sizeof((const struct cv_field[]){ __VA_ARGS__ }) / sizeof(struct cv_field) })
+                                sizeof((const struct cv_field[]){ __VA_ARGS__ }) /                           \
+                                    sizeof(struct cv_field) })
 /* Fields may be NULL. Control bytes of values and message are escaped: a peer's bytes may be given. Never a secret. */
 void cv_log(const struct cv_self *, enum cv_level, const struct cv_fields *, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
@@ -347,18 +364,19 @@ struct cv_late {
 void cv_late(const struct cv_self *, struct cv_late *);
 void cv_late_clear(const struct cv_self *, struct cv_late *);
 
-struct event_base *cv_base(const struct cv_self *); /* this thread's loop */
+struct event_base *cv_base(const struct cv_self *);                    /* this thread's loop */
 void cv_post(struct cv_worker *, void (*run)(void *), void *arg_take); /* runs there; from any thread */
 
 /* Names to addresses, through c-ares on this thread's loop, cached for their TTL; literals too. The callback comes in a
  * later turn, once, never after cancel. Addresses (port filled in, order of RFC 6724) are borrowed for the call. */
 typedef void cv_resolved_fn(void *arg, enum cv_error, const struct sockaddr_storage *addrs, size_t n);
-struct cv_lookup *cv_resolve(const struct cv_self *, struct cv_str host, uint16_t port, cv_resolved_fn *, void *arg);
+struct cv_lookup *cv_resolve(const struct cv_self *, struct cv_str host, uint16_t port, cv_resolved_fn *,
+                             void *arg);
 void cv_resolve_cancel(struct cv_lookup *);
 
 /* For exporters; main thread only. */
 struct cv_status {
-    unsigned ready;           /* connections registered and neither lost nor shutting down */
+    unsigned ready; /* connections registered and neither lost nor shutting down */
     bool draining;
     int config_version;       /* of the remote configuration; -1 before the first          */
     const char *connector_id; /* UUID                                                       */
@@ -368,5 +386,5 @@ struct cv_status {
 void cv_status(struct cv_status *);
 /* Main thread: this instance cannot do its work, and probes shall say so; NULL: it can again. The text is copied. */
 void cv_not_ready(const struct cv_self *, const char *why);
-char *cv_config_json(void);   /* what /config answers (docs/protocol.md §16.5); free() it */
+char *cv_config_json(void); /* what /config answers (docs/protocol.md §16.5); free() it */
 #endif

@@ -8,8 +8,7 @@
 
 /* Stays on in release. For what only a mistake of ours can break, never for what a peer, a file or an
  * operator can cause. Side effects inside are allowed: it is always evaluated. */
-#define CV_ASSERT(cond)                                                                                 \
-    ((cond) ? (void)0 : cv_assert_failed(#cond, __FILE__, __LINE__, __func__))
+#define CV_ASSERT(cond) ((cond) ? (void)0 : cv_assert_failed(#cond, __FILE__, __LINE__, __func__))
 _Noreturn void cv_assert_failed(const char *what, const char *file, int line, const char *func);
 
 /* Never NULL, also for zero bytes. Too little memory, or n * size that does not fit: abort.

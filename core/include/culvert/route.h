@@ -92,7 +92,7 @@ struct cv_rule {
     struct cv_str pool_key;    /* two rules whose keys are equal may share idle connections */
     struct cv_settings settings;
     const struct cv_pattern *pattern; /* compiled `path`, or NULL */
-    uint64_t max_active_flows;        /* private-network streams: most at a time in the process; 0: no limit */
+    uint64_t max_active_flows; /* private-network streams: most at a time in the process; 0: no limit */
 };
 
 /* May this process connect to that address, which `host` stands for ([origins] allow)? Ask for every address before

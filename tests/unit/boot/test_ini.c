@@ -163,7 +163,7 @@ static void says_why_a_file_cannot_be_read(void)
     ini_free(&ini);
 }
 
-SUITE(ini, TEST(keeps_sections_keys_and_lines_in_order), TEST(takes_urls_as_keys_of_rewrite), TEST(names_file_line_and_reason),
-      TEST(takes_a_line_of_199_bytes_and_no_longer_one),
+SUITE(ini, TEST(keeps_sections_keys_and_lines_in_order), TEST(takes_urls_as_keys_of_rewrite),
+      TEST(names_file_line_and_reason), TEST(takes_a_line_of_199_bytes_and_no_longer_one),
       TEST(takes_a_section_name_of_49_bytes_and_no_longer_one),
       TEST(keeps_fifty_problems_and_counts_the_rest), TEST(says_why_a_file_cannot_be_read));

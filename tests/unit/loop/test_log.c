@@ -38,8 +38,9 @@ static const char *behind_time(void)
 static void the_console_names_fields_sorted_and_the_error_first(void)
 {
     catch_stderr();
-    log_line(CV_WARN, CV_FIELDS(CV_I("connIndex", 3), CV_S("ip", CV_STR("192.0.2.1")), CV_S("error", CV_STR("no way")),
-                                CV_S("cfRay", CV_STR(""))),
+    log_line(CV_WARN,
+             CV_FIELDS(CV_I("connIndex", 3), CV_S("ip", CV_STR("192.0.2.1")), CV_S("error", CV_STR("no way")),
+                       CV_S("cfRay", CV_STR(""))),
              "Serve tunnel %s", "error");
     release_stderr();
     CU_ASSERT_STRING_EQUAL(behind_time(),
@@ -54,15 +55,19 @@ static void json_is_one_object_with_sorted_keys(void)
     console.output = 0;
     log_setup(&json, NULL);
     catch_stderr();
-    log_line(CV_INFO, CV_FIELDS(CV_I("version", -1), CV_S("a", CV_STR("x\"y\\\n\x01\xff\xe2\x86\x92\xc2\x9b\xc0\xaf"))), "Updated");
+    log_line(
+        CV_INFO,
+        CV_FIELDS(CV_I("version", -1), CV_S("a", CV_STR("x\"y\\\n\x01\xff\xe2\x86\x92\xc2\x9b\xc0\xaf"))),
+        "Updated");
     release_stderr();
     log_setup(&console, NULL);
     char *time = strstr(line, "\"time\":\"");
     CU_ASSERT_PTR_NOT_NULL_FATAL(time);
     CU_ASSERT_STRING_EQUAL(time + 28, "\",\"version\":-1}\n");
     *time = '\0';
-    CU_ASSERT_STRING_EQUAL(
-        line, "{\"a\":\"x\\\"y\\\\\\n\\u0001\\u00ff\xe2\x86\x92\\u00c2\\u009b\\u00c0\\u00af\",\"level\":\"info\",\"message\":\"Updated\",");
+    CU_ASSERT_STRING_EQUAL(line,
+                           "{\"a\":\"x\\\"y\\\\\\n\\u0001\\u00ff\xe2\x86\x92\\u00c2\\u009b\\u00c0\\u00af\","
+                           "\"level\":\"info\",\"message\":\"Updated\",");
 }
 
 static void bytes_of_a_peer_cannot_forge_a_line(void)
@@ -126,6 +131,6 @@ static void a_log_folder_rolls_its_file(void)
     rmdir(dir);
 }
 
-SUITE(log, TEST(the_console_names_fields_sorted_and_the_error_first), TEST(json_is_one_object_with_sorted_keys),
-      TEST(bytes_of_a_peer_cannot_forge_a_line), TEST(levels_keep_quiet), TEST(a_very_long_value_is_bounded),
-      TEST(a_log_folder_rolls_its_file));
+SUITE(log, TEST(the_console_names_fields_sorted_and_the_error_first),
+      TEST(json_is_one_object_with_sorted_keys), TEST(bytes_of_a_peer_cannot_forge_a_line),
+      TEST(levels_keep_quiet), TEST(a_very_long_value_is_bounded), TEST(a_log_folder_rolls_its_file));

@@ -121,11 +121,13 @@ static void count_there(void *arg)
 }
 
 static char seen[4096];
-static void collect(void *arg, const struct cv_metric *m, const struct cv_str *values, const double *sums, size_t n)
+static void collect(void *arg, const struct cv_metric *m, const struct cv_str *values, const double *sums,
+                    size_t n)
 {
     (void)arg;
     size_t at = strlen(seen);
-    snprintf(seen + at, sizeof(seen) - at, "%s(" CV_STR_FMT "):", m->name, CV_STR_ARG(m->labels ? values[0] : CV_STR("")));
+    snprintf(seen + at, sizeof(seen) - at, "%s(" CV_STR_FMT "):", m->name,
+             CV_STR_ARG(m->labels ? values[0] : CV_STR("")));
     for (size_t i = 0; i < n; i++) {
         at = strlen(seen);
         snprintf(seen + at, sizeof(seen) - at, "%g,", sums[i]);
@@ -164,8 +166,10 @@ static void more_series_than_allowed_fold_into_other(void)
         snprintf(text, sizeof(text), "%d", i);
         cv_add(cv_series(&self, 0, (const struct cv_str[]){ cv_str_of(text), CV_STR("z") }), 1);
     }
-    struct cv_series *other_series = cv_series(&self, 0, (const struct cv_str[]){ CV_STR("other"), CV_STR("other") });
-    CU_ASSERT_PTR_EQUAL(cv_series(&self, 0, (const struct cv_str[]){ CV_STR("new"), CV_STR("z") }), other_series);
+    struct cv_series *other_series =
+        cv_series(&self, 0, (const struct cv_str[]){ CV_STR("other"), CV_STR("other") });
+    CU_ASSERT_PTR_EQUAL(cv_series(&self, 0, (const struct cv_str[]){ CV_STR("new"), CV_STR("z") }),
+                        other_series);
     worker_free(main_worker);
     metrics_free();
 }

@@ -121,7 +121,8 @@ static void leaves_room_in_front_of_what_is_read(void)
     cv_pipe_write(req->up, bytes, sizeof(bytes));
     for (size_t at = 0; at < sizeof(bytes);) {
         CU_ASSERT_EQUAL(cv_pipe_peek(req->up, 0, &iov, 1), 1);
-        memset((uint8_t *)iov.iov_base - CV_HEADROOM, 0xaa, CV_HEADROOM); /* ASan and the next line would tell */
+        memset((uint8_t *)iov.iov_base - CV_HEADROOM, 0xaa,
+               CV_HEADROOM); /* ASan and the next line would tell */
         CU_ASSERT_EQUAL(((uint8_t *)iov.iov_base)[0], 0);
         CU_ASSERT(iov.iov_len <= CV_CHUNK);
         size_t n = iov.iov_len < 5000 ? iov.iov_len : 5000;
@@ -168,10 +169,11 @@ static void shrinks_to_one_chunk_when_memory_is_short(void)
     CU_ASSERT_EQUAL(cv_pipe_room(req->down), CV_CHUNK); /* an empty pipe always has room */
     CU_ASSERT_EQUAL(cv_pipe_room(req->up), CV_CHUNK - 1);
     static uint8_t bytes[40000];
-    CU_ASSERT_EQUAL(cv_pipe_write(req->up, bytes, sizeof(bytes)), sizeof(bytes)); /* a promised window is kept */
+    CU_ASSERT_EQUAL(cv_pipe_write(req->up, bytes, sizeof(bytes)),
+                    sizeof(bytes)); /* a promised window is kept */
     end();
 }
 
 SUITE(pipe, TEST(keeps_order_through_random_steps), TEST(holds_no_chunk_when_empty),
-      TEST(leaves_room_in_front_of_what_is_read), TEST(takes_nothing_after_the_end), TEST(grows_to_a_larger_window),
-      TEST(shrinks_to_one_chunk_when_memory_is_short));
+      TEST(leaves_room_in_front_of_what_is_read), TEST(takes_nothing_after_the_end),
+      TEST(grows_to_a_larger_window), TEST(shrinks_to_one_chunk_when_memory_is_short));

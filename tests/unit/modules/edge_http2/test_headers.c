@@ -20,7 +20,8 @@ static void serializes_as_the_vectors(void)
         {
             struct cv_buf value = { 0 };
             vector_unhex(&value, vector_str(pair, "value_hex"));
-            cv_header_add(req, headers, vector_str(pair, "name"), (struct cv_str){ (char *)value.p, value.n });
+            cv_header_add(req, headers, vector_str(pair, "name"),
+                          (struct cv_str){ (char *)value.p, value.n });
             cv_buf_free(&value);
         }
         struct cv_str got = h2_serialize_headers(req, headers);

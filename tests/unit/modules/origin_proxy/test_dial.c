@@ -198,7 +198,8 @@ static void does_not_go_where_it_must_not(void)
     rig_free(rig);
 }
 
-SUITE(origin_dial, TEST(does_not_go_where_it_must_not), TEST(goes_to_the_other_family_at_once_when_the_first_refuses),
+SUITE(origin_dial, TEST(does_not_go_where_it_must_not),
+      TEST(goes_to_the_other_family_at_once_when_the_first_refuses),
       TEST(goes_to_the_other_family_soon_when_the_first_is_silent),
       TEST(waits_its_share_for_each_address_when_told_to), TEST(gives_up_when_the_time_is_over),
       TEST(leaves_a_dial_when_the_visitor_leaves), TEST(waits_for_a_unix_socket_that_is_busy));

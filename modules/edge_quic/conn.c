@@ -99,6 +99,19 @@ static enum cv_error peer_closed(struct quic_conn *c, struct cv_err *err)
                    CV_STR_ARG(reason));
 }
 
+/* What a peer tried to make us hold beyond what it was allowed; for the metrics. Path challenges are answered, not kept:
+ * ngtcp2 holds a fixed few and forgets the rest. */
+static const char *broken_limit(int error)
+{
+    switch (error) {
+    case NGTCP2_ERR_CONNECTION_ID_LIMIT: return "connection_ids";
+    case NGTCP2_ERR_FLOW_CONTROL: return "flow_control"; /* out of order data counts against the window */
+    case NGTCP2_ERR_STREAM_LIMIT: return "streams";
+    case NGTCP2_ERR_CRYPTO_BUFFER_EXCEEDED: return "handshake_bytes";
+    default: return "protocol";
+    }
+}
+
 /* Why ngtcp2 gave up; *tell: the edge is told, too. */
 static enum cv_error explain(struct quic_conn *c, int error, bool *tell, struct cv_err *err)
 {
@@ -122,7 +135,7 @@ static enum cv_error explain(struct quic_conn *c, int error, bool *tell, struct 
         return CV_E_TLS;
     default:
         *tell = true;
-        quic_stats_error(c, "protocol");
+        quic_stats_error(c, broken_limit(error));
         return cv_fail(err, CV_E_PROTO, "%s", ngtcp2_strerror(error));
     }
 }

@@ -58,9 +58,19 @@ void conn_ended(struct conn *conn, const char *how)
     forget_oldest();
 }
 
+/* Its connector has registered the same index anew: it may be dead without having said so. */
+static bool superseded(const struct conn *conn)
+{
+    for (const struct conn *c = TAILQ_NEXT(conn, entry); c; c = TAILQ_NEXT(c, entry))
+        if (c->link && c->registered && c->reg.index == conn->reg.index &&
+            memcmp(c->reg.client, conn->reg.client, sizeof(c->reg.client)) == 0)
+            return true;
+    return false;
+}
+
 static bool takes_requests(const struct conn *conn)
 {
-    return conn->link && conn->registered && !conn->unregistered && !conn->draining;
+    return conn->link && conn->registered && !conn->unregistered && !conn->draining && !superseded(conn);
 }
 
 struct conn *conn_pick(int index)

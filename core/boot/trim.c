@@ -1,8 +1,8 @@
 /* trim.c: gives memory back that only the start needed.
  *
  * Most of a small process is code: OpenSSL alone maps megabytes while it sets up providers and certificates, and the
- * kernel maps the neighbours of every page touched. Pages of code are never written, so they can go at any time: what
- * runs again comes back from the page cache. Done a few times while the process settles, then never again. */
+ * kernel maps the neighbours of every page touched. Pages of code and constants are never written, so they can go at any
+ * time: what is used again comes back from the page cache. Done a few times while the process settles, then never again. */
 #include "boot/runtime.h"
 
 #include <link.h>
@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { TIMES = 4 };
+enum { TIMES = 5, FIRST_MS = 250 };
 
 static int drop_code(struct dl_phdr_info *object, size_t size, void *arg)
 {
@@ -18,7 +18,7 @@ static int drop_code(struct dl_phdr_info *object, size_t size, void *arg)
     uintptr_t page = *(const uintptr_t *)arg;
     for (size_t i = 0; i < object->dlpi_phnum; i++) {
         const ElfW(Phdr) *part = &object->dlpi_phdr[i];
-        if (part->p_type != PT_LOAD || (part->p_flags & (PF_X | PF_W)) != PF_X)
+        if (part->p_type != PT_LOAD || (part->p_flags & PF_W))
             continue;
         uintptr_t from = (object->dlpi_addr + part->p_vaddr) & ~(page - 1);
         uintptr_t to = (object->dlpi_addr + part->p_vaddr + part->p_memsz + page - 1) & ~(page - 1);
@@ -36,12 +36,12 @@ static void on_trim(struct cv_timer *timer)
     trim_later(r);
 }
 
-/* After 1, 4, 16 and 64 seconds. */
+/* After a quarter of a second, then each time after four times as long. */
 void trim_later(struct runtime *r)
 {
     if (r->trims == TIMES)
         return;
     r->trim.fire = on_trim;
-    cv_timer_set(worker_core_self(r->main), &r->trim, (struct cv_ms){ INT64_C(1000) << 2 * r->trims });
+    cv_timer_set(worker_core_self(r->main), &r->trim, (struct cv_ms){ (int64_t)FIRST_MS << 2 * r->trims });
     r->trims++;
 }

@@ -55,16 +55,15 @@ static void add_words(const char **argv, size_t max, char *text)
 
 static void start_edge(struct scene *t, const struct setup *s)
 {
-    char line[2048], ports[96], ca[96], rules[96], script[96], *text;
-    const char *host = t->wire ? WIRE_FAR : "127.0.0.1";
+    char line[2048], ports[96], ca[96], key[96], rules[96], script[96], *text;
     scene_rules(t, s->rules ? s->rules : "{\"ingress\":[{\"service\":\"$ORIGIN\"}]}", &text);
     write_file(in_dir(t, "rules.json", rules), text);
     free(text);
     write_file(in_dir(t, "script", script), s->script ? s->script : "");
     snprintf(line, sizeof(line),
-             SUITE_BUILD "/edge_sim --listen %s:0 --listen %s:0 --listen %s:0 --listen %s:0 --ports-file %s "
-                         "--ca-out %s --config %s --script %s %s",
-             host, host, host, host, in_dir(t, "ports", ports), in_dir(t, "ca.pem", ca), rules, script,
+             SUITE_BUILD "/edge_sim --listen %s --listen %s --listen %s --listen %s --ports-file %s "
+                         "--ca-out %s --ca-key %s --config %s --script %s %s",
+             t->edges[0], t->edges[1], t->edges[2], t->edges[3], in_dir(t, "ports", ports), in_dir(t, "ca.pem", ca), in_dir(t, "ca.key", key), rules, script,
              s->edge_flags ? s->edge_flags : "");
     const char *argv[48];
     add_words(argv, sizeof(argv) / sizeof(argv[0]), line);
@@ -120,7 +119,7 @@ static void clear(void)
         return;
     process_end_all();
     origin_stop(current->origin);
-    static const char *const files[] = { "rules.json", "script", "ports", "ca.pem", "ini" };
+    static const char *const files[] = { "rules.json", "script", "ports", "ca.pem", "ca.key", "ini" };
     char path[96];
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
         unlink(in_dir(current, files[i], path));
@@ -137,6 +136,8 @@ struct scene *scene_start(const struct setup *s)
     CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(t->dir));
     t->transport = s->transport;
     t->wire = s->wire;
+    for (size_t i = 0; i < 4; i++)
+        snprintf(t->edges[i], sizeof(t->edges[i]), "%s:0", t->wire ? WIRE_FAR : "127.0.0.1");
     t->origin = origin_start(s->origin, s->origin_arg);
     start_edge(t, s);
     start_culvert(t, s);
@@ -148,6 +149,12 @@ void scene_restart(struct scene *t, const struct setup *s)
     process_end(t->culvert, 0);
     CU_ASSERT_TRUE(scene_wait(t, "registered=0"));
     start_culvert(t, s);
+}
+
+void scene_restart_edge(struct scene *t, const struct setup *s)
+{
+    process_end(t->edge, 0);
+    start_edge(t, s);
 }
 
 /* ---- ending ------------------------------------------------------------------------------------------- */

@@ -23,6 +23,7 @@ struct setup {
     const char *script;     /* answers to the first connections */
     origin_fn *origin;      /* NULL: origin_plain */
     void *origin_arg;
+    const char *token_file; /* culvert reads its token there; NULL: it is in the environment */
     struct wire *wire; /* the edge is at its far end; NULL: on this machine's loopback, as the rest */
     bool alone;        /* do not wait until the connections have registered */
 };
@@ -50,6 +51,7 @@ const char *answer_text(const struct answer *); /* the body, "" if there is none
 struct scene *scene_start(const struct setup *);
 void scene_rules(struct scene *, const char *rules, char **out); /* $ORIGIN put in; free() it */
 void scene_restart(struct scene *, const struct setup *);        /* culvert alone, once more */
+void scene_restart_edge(struct scene *, const struct setup *);   /* without a word of good-bye; at the same addresses */
 int scene_end(struct scene *, int ms);                           /* SIGTERM; culvert's exit status */
 void scene_stop(struct scene *); /* asserts that culvert ends well by itself; ends the rest */
 

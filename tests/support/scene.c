@@ -63,7 +63,8 @@ static void start_edge(struct scene *t, const struct setup *s)
     snprintf(line, sizeof(line),
              SUITE_BUILD "/edge_sim --listen %s --listen %s --listen %s --listen %s --ports-file %s "
                          "--ca-out %s --ca-key %s --config %s --script %s %s",
-             t->edges[0], t->edges[1], t->edges[2], t->edges[3], in_dir(t, "ports", ports), in_dir(t, "ca.pem", ca), in_dir(t, "ca.key", key), rules, script,
+             t->edges[0], t->edges[1], t->edges[2], t->edges[3], in_dir(t, "ports", ports),
+             in_dir(t, "ca.pem", ca), in_dir(t, "ca.key", key), rules, script,
              s->edge_flags ? s->edge_flags : "");
     const char *argv[48];
     add_words(argv, sizeof(argv) / sizeof(argv[0]), line);
@@ -78,14 +79,26 @@ static void start_edge(struct scene *t, const struct setup *s)
     free(said);
 }
 
-static void start_culvert(struct scene *t, const struct setup *s)
+/* The environment variable by which culvert comes by its token. */
+static void token_variable(const struct setup *s, char out[static 1024])
 {
-    char line[2048], ca[96], ini[96] = "", variable[1024] = "TUNNEL_TOKEN=";
+    if (s->token_file) {
+        snprintf(out, 1024, "TUNNEL_TOKEN_FILE=%s", s->token_file);
+        return;
+    }
+    char token[900];
     FILE *f = fopen("tests/vectors/token/good.txt", "re");
     CU_ASSERT_PTR_NOT_NULL_FATAL(f);
-    CU_ASSERT_PTR_NOT_NULL(fgets(variable + strlen(variable), 900, f));
+    CU_ASSERT_PTR_NOT_NULL(fgets(token, sizeof(token), f));
     fclose(f);
-    variable[strcspn(variable, "\r\n")] = '\0';
+    token[strcspn(token, "\r\n")] = '\0';
+    snprintf(out, 1024, "TUNNEL_TOKEN=%s", token);
+}
+
+static void start_culvert(struct scene *t, const struct setup *s)
+{
+    char line[2048], ca[96], ini[96] = "", variable[1024];
+    token_variable(s, variable);
     t->connections = s->connections ? s->connections : 1;
     if (s->ini)
         write_file(in_dir(t, "ini", ini), s->ini);

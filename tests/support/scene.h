@@ -24,8 +24,8 @@ struct setup {
     origin_fn *origin;      /* NULL: origin_plain */
     void *origin_arg;
     const char *token_file; /* culvert reads its token there; NULL: it is in the environment */
-    struct wire *wire; /* the edge is at its far end; NULL: on this machine's loopback, as the rest */
-    bool alone;        /* do not wait until the connections have registered */
+    struct wire *wire;      /* the edge is at its far end; NULL: on this machine's loopback, as the rest */
+    bool alone;             /* do not wait until the connections have registered */
 };
 
 struct scene {
@@ -51,9 +51,10 @@ const char *answer_text(const struct answer *); /* the body, "" if there is none
 struct scene *scene_start(const struct setup *);
 void scene_rules(struct scene *, const char *rules, char **out); /* $ORIGIN put in; free() it */
 void scene_restart(struct scene *, const struct setup *);        /* culvert alone, once more */
-void scene_restart_edge(struct scene *, const struct setup *);   /* without a word of good-bye; at the same addresses */
-int scene_end(struct scene *, int ms);                           /* SIGTERM; culvert's exit status */
-void scene_stop(struct scene *); /* asserts that culvert ends well by itself; ends the rest */
+void scene_restart_edge(struct scene *,
+                        const struct setup *); /* without a word of good-bye; at the same addresses */
+int scene_end(struct scene *, int ms);         /* SIGTERM; culvert's exit status */
+void scene_stop(struct scene *);               /* asserts that culvert ends well by itself; ends the rest */
 
 /* To the front. fields: lines that end in \r\n, or NULL. */
 struct answer scene_visit(struct scene *, const char *method, const char *target, const char *fields,

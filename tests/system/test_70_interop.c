@@ -121,6 +121,7 @@ static void answer(struct edge *e, const char *vector)
 
 static void start_culvert(struct edge *e)
 {
+    static const char program[] = SUITE_BUILD "/culvert";
     char edge[32], url[48], token[1024] = "TUNNEL_TOKEN=";
     FILE *f = fopen("tests/vectors/token/good.txt", "re");
     CU_ASSERT_PTR_NOT_NULL_FATAL(f);
@@ -130,11 +131,10 @@ static void start_culvert(struct edge *e)
     token[strcspn(token, "\n")] = '\0';
     snprintf(edge, sizeof(edge), "127.0.0.1:%u", e->port);
     snprintf(url, sizeof(url), "http://127.0.0.1:%u", origin_port(e->origin));
-    e->culvert =
-        process_start((const char *const[]){ SUITE_BUILD "/culvert", "tunnel", "--edge", edge, "--cacert",
-                                             e->ca, "--protocol", "quic", "--url", url, "--metrics",
-                                             "127.0.0.1:0", "--loglevel", "debug", "run", NULL },
-                      (const char *const[]){ token, NULL });
+    e->culvert = process_start((const char *const[]){ program, "tunnel", "--edge", edge, "--cacert", e->ca,
+                                                      "--protocol", "quic", "--url", url, "--metrics",
+                                                      "127.0.0.1:0", "--loglevel", "debug", "run", NULL },
+                               (const char *const[]){ token, NULL });
 }
 
 static bool begin(struct edge *e)

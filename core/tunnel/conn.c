@@ -178,6 +178,15 @@ void cv_conn_up(struct cv_conn *conn)
     tell_observers(c, CV_EV_CONN_UP, CV_OK);
 }
 
+void cv_conn_leaving(struct cv_conn *conn)
+{
+    struct connection *c = connection_of(conn);
+    CV_ASSERT(c->is_up);
+    struct conn_report report = { .what = CONN_LEAVING };
+    if (!c->is_down)
+        connection_report(c, &report);
+}
+
 static void run_dial(void *arg)
 {
     struct connection *c = arg;

@@ -26,7 +26,15 @@ struct conn_order {
 };
 
 /* What a worker tells of a connection. DOWN is the last one of an id. */
-enum conn_news { CONN_UP, CONN_REGISTERED, CONN_REFUSED, CONN_UNREGISTERED, CONN_SAMPLE, CONN_DOWN };
+enum conn_news {
+    CONN_UP,
+    CONN_REGISTERED,
+    CONN_REFUSED,
+    CONN_UNREGISTERED,
+    CONN_SAMPLE,
+    CONN_LEAVING,
+    CONN_DOWN
+};
 struct conn_report {
     uint32_t id;
     unsigned index;

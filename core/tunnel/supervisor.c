@@ -7,7 +7,7 @@
 #include "culvert/mem.h"
 #include "tunnel/supervisor_state.h"
 
-const char *const sup_replaced_names[SUP_REASONS] = { "stalled", "token", "protocol", "network" };
+const char *const sup_replaced_names[SUP_REASONS] = { "stalled", "token", "protocol", "network", "leaving" };
 
 /* ---- log ----------------------------------------------------------------------------------------------- */
 
@@ -168,17 +168,10 @@ void supervisor_tick(struct supervisor *s, int64_t now)
 
 /* ---- reports ------------------------------------------------------------------------------------------- */
 
-static void lost(struct supervisor *s, struct link *link, int64_t now, const char *text)
+static void learn_from_life(const struct supervisor *s, const struct link *link, int64_t now)
 {
     struct slot *slot = link->slot;
     bool stable = now - link->since >= STABLE_MS;
-    slot->live = NULL;
-    if (link->protocol == SUP_HTTP2)
-        s->ops->log(s->arg, CV_INFO, CV_FIELDS(CV_I("connIndex", slot->index)),
-                    "Lost connection with the edge");
-    s->ops->log(s->arg, failure_level(s),
-                CV_FIELDS(CV_S("error", cv_str_of(text)), CV_I("connIndex", slot->index)),
-                "Connection terminated");
     if (stable)
         slot->retries = slot->quic_faults = 0;
     else if (slot->retries < s->conf.retries)
@@ -186,6 +179,20 @@ static void lost(struct supervisor *s, struct link *link, int64_t now, const cha
     if (!stable && link->protocol == SUP_QUIC)
         slot->quic_faults++;
     slot->attempts++;
+}
+
+static void lost(struct supervisor *s, struct link *link, int64_t now, const char *text)
+{
+    struct slot *slot = link->slot;
+    slot->live = NULL;
+    if (link->protocol == SUP_HTTP2)
+        s->ops->log(s->arg, CV_INFO, CV_FIELDS(CV_I("connIndex", slot->index)),
+                    "Lost connection with the edge");
+    s->ops->log(s->arg, failure_level(s),
+                CV_FIELDS(CV_S("error", cv_str_of(text)), CV_I("connIndex", slot->index)),
+                "Connection terminated");
+    if (!link->sent_away)
+        learn_from_life(s, link, now);
     attempt_after_loss(s, slot, now);
 }
 
@@ -265,6 +272,18 @@ static void on_sample(struct supervisor *s, struct link *link, int64_t now, cons
         replace(s, slot, now, SUP_STALLED);
 }
 
+/* With the waiting time of a loss, or an edge that sends everybody away at once would be asked again at once. */
+static void on_leaving(struct supervisor *s, struct link *link, int64_t now)
+{
+    if (link->state != LINK_REGISTERED || link->sent_away || s->draining)
+        return;
+    log_link(s, link, CV_INFO, NULL, "The edge takes the connection out of service, replacing it");
+    link->sent_away = true;
+    s->ops->replaced(s->arg, SUP_LEAVING);
+    learn_from_life(s, link, now);
+    attempt_after_loss(s, link->slot, now);
+}
+
 void supervisor_report(struct supervisor *s, int64_t now, const struct conn_report *r)
 {
     struct link *link = find(s, r->id);
@@ -286,6 +305,7 @@ void supervisor_report(struct supervisor *s, int64_t now, const struct conn_repo
             registration_refused(s, link, now, r);
         break;
     case CONN_UNREGISTERED: on_unregistered(s, link, now, r); break;
+    case CONN_LEAVING: on_leaving(s, link, now); break;
     case CONN_SAMPLE: on_sample(s, link, now, r); break;
     case CONN_DOWN: on_down(s, link, now, r); break;
     }

@@ -31,7 +31,7 @@ struct sup_dial {
     const struct sockaddr_storage *addr;
     unsigned previous_attempts;
 };
-enum sup_replaced { SUP_STALLED, SUP_TOKEN, SUP_PROTOCOL, SUP_NETWORK, SUP_REASONS };
+enum sup_replaced { SUP_STALLED, SUP_TOKEN, SUP_PROTOCOL, SUP_NETWORK, SUP_LEAVING, SUP_REASONS };
 extern const char *const sup_replaced_names[SUP_REASONS]; /* for the metrics: "stalled", … */
 
 /* Called from within an event; they come back only as later events. */

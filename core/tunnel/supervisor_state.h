@@ -39,6 +39,7 @@ struct link { /* one connection */
     int64_t since;                 /* registered   */
     unsigned token;                /* which one it was dialled with */
     bool stalled;
+    bool sent_away; /* by the edge; it still serves what it has */
     /* leaving */
     bool unregistered; /* or known not to be possible */
     unsigned open;

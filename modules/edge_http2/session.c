@@ -117,6 +117,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
         h2_settings_arrived(c);
     if (frame->hd.type == NGHTTP2_PING && (frame->hd.flags & NGHTTP2_FLAG_ACK))
         c->answers_pings = true;
+    if (frame->hd.type == NGHTTP2_GOAWAY)
+        cv_conn_leaving(c->pub);
     if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA)
         return 0;
     struct h2_stream *s = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);

@@ -249,6 +249,8 @@ struct cv_conn { /* one connection to Cloudflare's edge */
     void *edge; /* the edge module's own state                               */
 };
 void cv_conn_up(struct cv_conn *); /* the handshake is done: streams may come            */
+/* The edge takes no more from it: another one is wanted beside it, while what it carries goes on. After cv_conn_up. */
+void cv_conn_leaving(struct cv_conn *);
 /* Once, whatever the cause, also when dialling failed: every request of it gets closed(), then ops->gone(). */
 void cv_conn_down(struct cv_conn *, enum cv_error, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

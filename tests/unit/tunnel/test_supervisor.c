@@ -588,6 +588,43 @@ static void spares_the_requests_of_one_that_was_only_slow(void)
     world_end();
 }
 
+static void replaces_a_connection_that_the_edge_sends_away(void)
+{
+    world_begin(1);
+    world_addresses(2);
+    world_connect(0);
+    uint32_t old = LAST(0)->id;
+    world_leaving(old);
+    world_leaving(old);
+    world_pass(2000);
+    CU_ASSERT_EQUAL(world_count(DIAL), 2);
+    CU_ASSERT_PTR_NULL(world_last(UNREGISTER, old));
+    world_connect(0);
+    CU_ASSERT_PTR_NOT_NULL(world_last(UNREGISTER, old));
+    world_sample(old, 1, false, 0, 0);
+    world_leaving(old);
+    world_pass(60000);
+    CU_ASSERT_EQUAL(world_count(DIAL), 2);
+    CU_ASSERT_PTR_NULL(world_last(CLOSE, old)); /* it has a request yet */
+    world_end();
+}
+
+static void an_edge_that_sends_everybody_away_is_asked_ever_more_seldom(void)
+{
+    world_begin(1);
+    world_addresses(2);
+    world_connect(0);
+    for (int i = 0; i < 8; i++) {
+        unsigned dials = world_count(DIAL);
+        world_leaving(LAST(0)->id);
+        while (world_count(DIAL) == dials)
+            world_pass(100);
+        world_connect(0);
+    }
+    CU_ASSERT_PTR_NOT_NULL(world_said("Retrying connection in up to 32s"));
+    world_end();
+}
+
 static void leaves_a_slow_visitor_alone(void)
 {
     world_begin(1);
@@ -897,7 +934,9 @@ SUITE(supervisor, TEST(starts_the_first_connection_alone),
       TEST(takes_quic_when_it_connects_first), TEST(a_fixed_protocol_is_never_left),
       TEST(prefers_http2_where_quic_connects_but_does_not_work), TEST(comes_back_to_quic_make_before_break),
       TEST(probes_again_later_when_quic_still_fails), TEST(replaces_a_half_dead_connection),
-      TEST(spares_the_requests_of_one_that_was_only_slow), TEST(leaves_a_slow_visitor_alone),
+      TEST(spares_the_requests_of_one_that_was_only_slow),
+      TEST(replaces_a_connection_that_the_edge_sends_away),
+      TEST(an_edge_that_sends_everybody_away_is_asked_ever_more_seldom), TEST(leaves_a_slow_visitor_alone),
       TEST(gives_up_a_half_dead_connection_that_has_no_other_place),
       TEST(shutdown_before_the_first_registration_ends_with_0), TEST(shutdown_during_the_wait_ends_at_once),
       TEST(shutdown_without_addresses_ends_at_once),

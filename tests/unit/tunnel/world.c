@@ -241,6 +241,12 @@ void world_registered(uint32_t id)
     report(&r);
 }
 
+void world_leaving(uint32_t id)
+{
+    struct conn_report r = { .id = id, .what = CONN_LEAVING };
+    report(&r);
+}
+
 void world_connect(unsigned index)
 {
     uint32_t id = world_dial(index)->id;

@@ -47,6 +47,7 @@ void world_up(uint32_t id);
 void world_registered(uint32_t id);
 void world_connect(unsigned index); /* up and registered */
 void world_connect_all(void);       /* every index, as they are dialled */
+void world_leaving(uint32_t id);
 void world_down(uint32_t id, const char *why);
 void world_refused(uint32_t id, const char *why, bool should_retry, int64_t retry_after_ms);
 void world_unregistered(uint32_t id);

@@ -139,11 +139,13 @@ static void an_origin_that_cannot_be_reached_is_named_in_the_log(void)
     int silent_fd = silent_port(64, &silent), full_fd = silent_port(0, &full), fds[4];
     close(silent_port(1, &closed));
     fill_backlog(full, fds, 4);
-    char rules[1024], services[5][64];
+    char rules[1024], services[5][96];
     snprintf(services[0], 64, "http://127.0.0.1:%u", closed);
     snprintf(services[1], 64, "http://127.0.0.1:%u", full);
     snprintf(services[2], 64, "https://127.0.0.1:%u", silent);
-    snprintf(services[3], 64, "http://no-such-host.invalid:80");
+    /* a label of 64 letters is no name (RFC 1035 §2.3.4): refused before any server is asked */
+    snprintf(services[3], 96, "http://%s.example:80",
+             "llllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllll");
     snprintf(services[4], 64, "unix:/nonexistent/origin.sock");
     static const char *const reasons[] = { "refused", "timeout", "timeout", "resolve", NULL };
     static const int statuses[] = { 502, 504, 504, 502, 502 };
@@ -157,12 +159,12 @@ static void an_origin_that_cannot_be_reached_is_named_in_the_log(void)
     for (each_transport(transport)) {
         struct scene *t = scene_start(&(struct setup){ .transport = transport, .rules = rules });
         for (int i = 0; i < 5; i++) {
-            char host[32], part[96];
+            char host[32], part[640];
             process_forget(t->culvert);
             snprintf(host, sizeof(host), "Host: %d.example\r\n", i);
             long long begun = now_in_ms();
             struct answer a = scene_visit(t, "GET", "/", host, NULL, 0);
-            CU_ASSERT_TRUE(now_in_ms() - begun < (i == 3 ? PATIENCE_MS : 4000 + SANITIZED * 20000));
+            CU_ASSERT_TRUE(now_in_ms() - begun < 4000 + SANITIZED * 20000);
             CHECK_STATUS(a, told(transport, statuses[i]));
             CHECK_HOLDS(a.head, "\r\nX-Edge-Source: connector\r\n");
             answer_free(&a);

@@ -165,6 +165,7 @@ deps:  ## install or fetch what is needed to build and test
 	@tools/deps build/deps.mk
 
 test: $(BUILT_FOR_TESTS)  ## all tests; T=NAME: those whose suite/test begins so; SAN=address,undefined or thread
+	$(Q)tools/deps --peers
 	$(Q)$(run) $(TESTS) $(T)
 
 demo: all $(SIM) $(TOOLS)  ## a tunnel on this machine: edge, culvert and router, with a streamed answer

@@ -3,6 +3,7 @@
 
 #include <getopt.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,8 @@ static const char usage[] =
 static struct suite *suites;
 static unsigned timeout_seconds = 120;
 static struct timespec began;
+static char skipped_text[256]; /* why the test that runs is skipped, if it is */
+static unsigned skipped;
 static char hung_text[256]; /* written before the watchdog is armed: its handler may only write(2) */
 
 void suite_add(struct suite *suite)
@@ -30,6 +33,14 @@ void suite_add(struct suite *suite)
         at = &(*at)->next;
     suite->next = *at;
     *at = suite;
+}
+
+void suite_skip(const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(skipped_text, sizeof skipped_text, fmt, args);
+    va_end(args);
 }
 
 static bool wanted(const char *suite, const char *test, char *const *prefixes)
@@ -58,6 +69,7 @@ static void before_test(const CU_pTest test, const CU_pSuite suite)
     fflush(stdout);
     snprintf(hung_text, sizeof hung_text, "HUNG\n%s/%s did not end within %u s\n", suite->pName, test->pName,
              timeout_seconds);
+    skipped_text[0] = '\0';
     clock_gettime(CLOCK_MONOTONIC, &began);
     alarm(timeout_seconds);
 }
@@ -69,7 +81,11 @@ static void after_test(const CU_pTest test, const CU_pSuite suite, const CU_pFai
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     double seconds = (double)(now.tv_sec - began.tv_sec) + (double)(now.tv_nsec - began.tv_nsec) / 1e9;
-    printf("%s (%.3f s)\n", failures ? "FAILED" : "ok", seconds);
+    skipped += !failures && *skipped_text;
+    if (!failures && *skipped_text)
+        printf("SKIPPED: %s\n", skipped_text);
+    else
+        printf("%s (%.3f s)\n", failures ? "FAILED" : "ok", seconds);
     for (const CU_FailureRecord *f = failures; f; f = f->pNext)
         printf("    %s:%u: %s\n", f->strFileName ? f->strFileName : "?", f->uiLineNumber,
                f->strCondition ? f->strCondition : "?");
@@ -110,10 +126,11 @@ static int run(char *const *prefixes)
     CU_run_all_tests();
 
     unsigned failed = CU_get_number_of_tests_failed();
-    unsigned passed = CU_get_number_of_tests_run() - failed;
+    unsigned passed = CU_get_number_of_tests_run() - failed - skipped;
     printf("\n");
     CU_print_run_results(stdout);
-    printf("\n\n%u passed, %u failed\n", passed, failed);
+    printf("\n\n%u passed, %u failed", passed, failed);
+    printf(skipped ? ", %u skipped\n" : "\n", skipped);
     fflush(stdout);
     CU_cleanup_registry();
     return failed || !passed ? EXIT_FAILED : EXIT_SUCCESS;

@@ -29,6 +29,9 @@ struct suite {
 
 void suite_add(struct suite *suite);
 
+/* From a test, which then returns: this machine has not got what the test needs; says what. The run counts and names it. */
+void suite_skip(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
 #define TEST(function)                                                                                       \
     {                                                                                                        \
         .name = #function, .run = (function)                                                                 \

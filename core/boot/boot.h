@@ -158,14 +158,14 @@ enum command_what {
     COMMAND_MODULES,
     COMMAND_OPTIONS_INI,
     COMMAND_OPTIONS_MARKDOWN,
-    COMMAND_MODULE, /* a module answers: its arguments are argc, argv */
-    COMMAND_DONE,   /* help or version was printed, or usage was wrong: exit with `status` */
+    COMMAND_WORD, /* `word` is answered: its arguments are argc, argv */
+    COMMAND_DONE, /* help or version was printed, or usage was wrong: exit with `status` */
 };
 struct command {
     enum command_what what;
     int status;
-    const char *ini;    /* --config, --check; NULL for none */
-    const char *module; /* COMMAND_MODULE */
+    const char *ini;         /* --config, --check; NULL for none */
+    const struct word *word; /* COMMAND_WORD */
     int argc;
     char **argv;
     struct said *said; /* environment, then flags: later ones win. Lives as long as the process */
@@ -281,10 +281,19 @@ int manual_ini(const struct command *, FILE *);
 int manual_markdown(const struct command *, FILE *);
 int manual_modules(const struct command *, FILE *);
 
-/* ---- commands.c: words that a module answers -------------------------------------------------------------- */
+/* ---- commands.c: the words of the command line ------------------------------------------------------------ */
 
-const char *command_module(const char *word); /* NULL: no such word */
-int command_run(const struct command *);      /* COMMAND_MODULE; returns the exit status */
+/* Behind `culvert`. One that neither run nor a module answers is a part of the command line that flags.c knows. */
+struct word {
+    const char *name, *usage, *help;
+    const char *module;                 /* its command() answers                 */
+    int (*run)(const struct command *); /* the core answers; the exit status     */
+    const char *arguments;              /* "bash|zsh": what may follow; for completion */
+};
+extern const struct word word_table[];
+extern const size_t word_count;
+const struct word *word_find(const char *name); /* NULL: no such word */
+int command_run(const struct command *);        /* COMMAND_WORD; returns the exit status */
 
 /* ---- lifecycle.c, reload.c ----------------------------------------------------------------------------- */
 

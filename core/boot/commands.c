@@ -1,19 +1,25 @@
-/* commands.c: words of the command line that a module answers: culvert guard …, culvert hash-key. */
+/* commands.c: the words of the command line, and those of them that a module or the core answers. */
 #include "boot/boot.h"
 
 #include "loop/loop.h"
 
 #include <string.h>
 
-static const struct {
-    const char *word, *module;
-} words[] = { { "guard", "cluster_guard" }, { "hash-key", "access_headers" } };
+const struct word word_table[] = {
+    { "tunnel", "tunnel [TUNNEL FLAGS] run [RUN FLAGS]",
+      "Connect a tunnel; flags as cloudflared takes them" },
+    { "guard", "guard show", "Print what [cluster_guard] can ask for here", .module = "cluster_guard" },
+    { "hash-key", "hash-key", "A key on stdin to a line for bearer_keys", .module = "access_headers" },
+    { "version", "version", "Print the version" },
+    { "help", "help", "This text" },
+};
+const size_t word_count = sizeof(word_table) / sizeof(word_table[0]);
 
-const char *command_module(const char *word)
+const struct word *word_find(const char *name)
 {
-    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-        if (strcmp(words[i].word, word) == 0)
-            return words[i].module;
+    for (size_t i = 0; i < word_count; i++)
+        if (strcmp(word_table[i].name, name) == 0)
+            return &word_table[i];
     return NULL;
 }
 
@@ -32,18 +38,23 @@ static int run(const struct cv_module *m, const struct command *c)
     return status;
 }
 
-int command_run(const struct command *c)
+static int run_module(const struct command *c)
 {
     struct loader loader = { .n = 0 };
     const struct cv_module *m;
     struct cv_err err = { "" };
     loader_init(&loader, (struct cv_list){ NULL, 0 });
-    enum cv_error e = loader_find(&loader, c->module, &m, &err);
+    enum cv_error e = loader_find(&loader, c->word->module, &m, &err);
     if (!e && !m->command)
-        e = cv_fail(&err, CV_E_CONF, "%s: this module has no commands", c->module);
+        e = cv_fail(&err, CV_E_CONF, "%s: this module has no commands", m->name);
     if (e)
         fprintf(stderr, "%s\n", err.text);
     int status = e ? 1 : run(m, c);
     loader_free(&loader);
     return status;
+}
+
+int command_run(const struct command *c)
+{
+    return c->word->run ? c->word->run(c) : run_module(c);
 }

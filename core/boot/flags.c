@@ -238,11 +238,11 @@ static void take_flag(struct parser *p, char *arg)
         usage(p, "Incorrect Usage: flag needs an argument: -%s", bare);
 }
 
-/* All that follows is the module's. */
-static void give_to_module(struct parser *p, const char *word)
+/* All that follows is for whoever answers the word. */
+static void give_away(struct parser *p, const struct word *word)
 {
-    p->c->what = COMMAND_MODULE;
-    p->c->module = command_module(word);
+    p->c->what = COMMAND_WORD;
+    p->c->word = word;
     p->c->argc = p->argc - p->at;
     p->c->argv = p->argv + p->at;
     p->over = true;
@@ -251,6 +251,7 @@ static void give_to_module(struct parser *p, const char *word)
 /* A word may be a secret that lost its flag: what does not look like a command is not shown. */
 static void take_word(struct parser *p, const char *word)
 {
+    const struct word *known = p->phase == BEFORE_TUNNEL ? word_find(word) : NULL;
     bool plain = strlen(word) < 20 && !word[strspn(word, "abcdefghijklmnopqrstuvwxyz-")];
     if (p->phase == AFTER_RUN)
         p->positionals++;
@@ -262,8 +263,8 @@ static void take_word(struct parser *p, const char *word)
         act(p, flag_find("help", FLAG_OWN), "true");
     else if (p->phase == BEFORE_TUNNEL && strcmp(word, "version") == 0)
         act(p, flag_find("version", FLAG_OWN), "true");
-    else if (p->phase == BEFORE_TUNNEL && command_module(word))
-        give_to_module(p, word);
+    else if (known && (known->module || known->run))
+        give_away(p, known);
     else
         usage(p, "%s has no command \"%s\"", titles[p->phase], plain ? word : "…");
 }

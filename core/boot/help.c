@@ -54,19 +54,24 @@ static void print_flags(FILE *out, unsigned where)
             print_flag(out, &flag_table[i]);
 }
 
+static void print_use(FILE *out, const char *usage, const char *help)
+{
+    char text[100];
+    snprintf(text, sizeof(text), "  culvert %s", usage);
+    if (strlen(text) + 1 >= COLUMN)
+        fprintf(out, "%s\n%*s%s\n", text, COLUMN, "", help);
+    else
+        fprintf(out, "%-*s%s\n", COLUMN, text, help);
+}
+
 void help_program(FILE *out)
 {
-    fputs("culvert - the connector of a Cloudflare Tunnel, small, with modules\n\n"
-          "  culvert tunnel [TUNNEL FLAGS] run [RUN FLAGS]\n"
-          "                           Connect a tunnel; flags as cloudflared takes them\n"
-          "  culvert --config FILE    The same, with all settings from an ini\n"
-          "  culvert --check FILE     Tell whether an ini is right\n"
-          "  culvert guard show       Print what [cluster_guard] can ask for here\n"
-          "  culvert hash-key         A key on stdin to a line for bearer_keys\n"
-          "  culvert version          Print the version\n\n"
-          "Flags win over TUNNEL_* variables over the ini over defaults.\n\n"
-          "FLAGS\n",
-          out);
+    fputs("culvert - the connector of a Cloudflare Tunnel, small, with modules\n\n", out);
+    print_use(out, "--config FILE", "Connect a tunnel, all settings from an ini");
+    print_use(out, "--check FILE", "Tell whether an ini is right");
+    for (size_t i = 0; i < word_count; i++)
+        print_use(out, word_table[i].usage, word_table[i].help);
+    fputs("\nFlags win over TUNNEL_* variables over the ini over defaults.\n\nFLAGS\n", out);
     print_flags(out, FLAG_OWN);
     fputs("\nMore: culvert tunnel --help, culvert tunnel run --help\n", out);
 }

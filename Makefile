@@ -9,6 +9,7 @@ prefix     ?= /usr/local
 bindir     ?= $(prefix)/bin
 libdir     ?= $(prefix)/lib
 includedir ?= $(prefix)/include
+datadir    ?= $(prefix)/share
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
@@ -175,9 +176,12 @@ bench: all $(SIM) $(TOOLS)  ## load, memory and latency
 	$(Q)tools/deps --tool h2load:nghttp2-client
 	$(Q)tests/bench/run $(B)
 
-docs: all  ## conf/culvert.full.ini and docs/options.md anew, from the tables of options
+docs: all  ## conf/culvert.full.ini, docs/options.md and docs/man anew, from the program's tables
 	$(Q)$(B)/culvert --options ini >conf/culvert.full.ini
 	$(Q)$(B)/culvert --options markdown >docs/options.md
+	$(Q)mkdir -p docs/man
+	$(Q)$(B)/culvert manual culvert >docs/man/culvert.8
+	$(Q)$(B)/culvert manual culvert.ini >docs/man/culvert.ini.5
 
 cover:  ## the tests once more, and which lines they reach
 	-$(Q)$(MAKE) SAN=coverage test
@@ -263,13 +267,19 @@ format:  ## lay out every source as .clang-format says
 # ---- installing -----------------------------------------------------------------------------------
 
 # The private libraries, if there are any, go along: the staged program looks for them beside its modules.
-install: $(PROGRAM:%=$(B)/stage/%) $(MODULES:%=$(B)/stage/modules/%.so)  ## into $(DESTDIR)$(prefix)
+install: all $(PROGRAM:%=$(B)/stage/%) $(MODULES:%=$(B)/stage/modules/%.so)  ## into $(DESTDIR)$(prefix)
 	$(call say,INST,$(DESTDIR)$(prefix))
 	$(Q)install -d $(DESTDIR)$(bindir) $(DESTDIR)$(libdir)/culvert/modules $(DESTDIR)$(includedir)/culvert
 	$(Q)install -m 755 $(B)/stage/culvert $(DESTDIR)$(bindir)/
 	$(Q)install -m 644 $(MODULES:%=$(B)/stage/modules/%.so) $(DESTDIR)$(libdir)/culvert/modules/
 	$(Q)install -m 644 $(wildcard core/include/culvert/*.h) $(DESTDIR)$(includedir)/culvert/
 	$(Q)$(if $(DEPS_PREFIX),cp -P $(DEPS_PREFIX)/lib/*.so.* $(DESTDIR)$(libdir)/culvert/)
+	$(Q)install -D -m 644 -t $(DESTDIR)$(datadir)/man/man8 docs/man/culvert.8
+	$(Q)install -D -m 644 -t $(DESTDIR)$(datadir)/man/man5 docs/man/culvert.ini.5
+	$(Q)cd $(DESTDIR)$(datadir) && mkdir -p bash-completion/completions zsh/site-functions fish/vendor_completions.d
+	$(Q)$(B)/culvert completion bash >$(DESTDIR)$(datadir)/bash-completion/completions/culvert
+	$(Q)$(B)/culvert completion zsh >$(DESTDIR)$(datadir)/zsh/site-functions/_culvert
+	$(Q)$(B)/culvert completion fish >$(DESTDIR)$(datadir)/fish/vendor_completions.d/culvert.fish
 
 clean:  ## remove build/
 	rm -rf build

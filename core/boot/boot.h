@@ -280,6 +280,9 @@ static inline const void *generation_core(const struct generation *g, unsigned s
 int manual_ini(const struct command *, FILE *);
 int manual_markdown(const struct command *, FILE *);
 int manual_modules(const struct command *, FILE *);
+/* manpage.c, completion.c: the words manual and completion: arguments name the page or the shell. */
+int manual_page(const struct command *);
+int completion_run(const struct command *);
 
 /* ---- commands.c: the words of the command line ------------------------------------------------------------ */
 

@@ -6,12 +6,17 @@
 #include <string.h>
 
 const struct word word_table[] = {
-    { "tunnel", "tunnel [TUNNEL FLAGS] run [RUN FLAGS]",
-      "Connect a tunnel; flags as cloudflared takes them" },
-    { "guard", "guard show", "Print what [cluster_guard] can ask for here", .module = "cluster_guard" },
+    { "tunnel", "tunnel [TUNNEL FLAGS] run [RUN FLAGS]", "Connect a tunnel; flags as cloudflared takes them",
+      .run = NULL },
+    { "guard", "guard show", "Print what [cluster_guard] can ask for here", .module = "cluster_guard",
+      .arguments = "show" },
     { "hash-key", "hash-key", "A key on stdin to a line for bearer_keys", .module = "access_headers" },
-    { "version", "version", "Print the version" },
-    { "help", "help", "This text" },
+    { "completion", "completion SHELL", "Print a completion script: bash, zsh or fish", .run = completion_run,
+      .arguments = "bash|zsh|fish" },
+    { "manual", "manual PAGE", "Print a man page: culvert or culvert.ini", .run = manual_page,
+      .arguments = "culvert|culvert.ini" },
+    { "version", "version", "Print the version", .run = NULL },
+    { "help", "help", "This text", .run = NULL },
 };
 const size_t word_count = sizeof(word_table) / sizeof(word_table[0]);
 

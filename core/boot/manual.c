@@ -1,22 +1,20 @@
 /* manual.c: every option there is, as an ini and as a page of documentation, and the list of modules. */
-#include "boot.h"
+#include "boot/manual.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-struct manual {
-    FILE *out;
-    struct loader loader;
-    void (*section)(FILE *, const struct core_section *, const struct cv_module *);
-    int status;
-};
-
-static bool is_default(const char *name)
+bool manual_is_default(const char *module)
 {
     for (size_t i = 0; i < n_default_modules; i++)
-        if (strcmp(default_modules[i], name) == 0)
+        if (strcmp(default_modules[i], module) == 0)
             return true;
     return false;
+}
+
+const char *manual_default(const struct cv_option *o)
+{
+    return o->def ? o->def : o->type == CV_T_BOOL ? "no" : o->type == CV_T_INT ? "0" : "";
 }
 
 /* ---- as an ini: what is commented out is the default --------------------------------------------------- */
@@ -45,13 +43,13 @@ static void ini_option(FILE *out, const struct cv_option *o)
     comment(out, o->help);
     fprintf(out, "; %s%s%s\n", kind.text, o->flags & CV_REQUIRED ? "; required" : "",
             o->flags & CV_LIVE ? "; a reload may change it" : "");
-    const char *def = o->def ? o->def : o->type == CV_T_BOOL ? "no" : o->type == CV_T_INT ? "0" : "";
+    const char *def = manual_default(o);
     fprintf(out, ";%s =%s%s\n\n", o->name, *def ? " " : "", def);
 }
 
 static void ini_section(FILE *out, const struct core_section *s, const struct cv_module *m)
 {
-    bool on = !m || is_default(s->name);
+    bool on = !m || manual_is_default(s->name);
     fputs("; ----------------------------------------------------------------------\n", out);
     comment(out, s->summary);
     fprintf(out, "%s[%s]\n\n", on ? "" : ";", s->name);
@@ -132,7 +130,7 @@ static void print_module(struct manual *manual, const char *name)
 
 static void print_other_module(void *arg, const char *name)
 {
-    if (!is_default(name))
+    if (!manual_is_default(name))
         print_module(arg, name);
 }
 
@@ -158,7 +156,7 @@ static bool open_manual(struct manual *manual, const struct command *command)
     return ok;
 }
 
-static int print_manual(struct manual *manual, const struct command *command, const char *head)
+int manual_print(struct manual *manual, const struct command *command, const char *head)
 {
     if (!open_manual(manual, command)) {
         loader_free(&manual->loader);
@@ -177,7 +175,7 @@ static int print_manual(struct manual *manual, const struct command *command, co
 int manual_ini(const struct command *command, FILE *out)
 {
     struct manual manual = { .out = out, .section = ini_section };
-    return print_manual(
+    return manual_print(
         &manual, command,
         "; Every option of culvert with its default, made by `culvert --options ini`. Take what you change.\n"
         ";\n"
@@ -192,7 +190,7 @@ int manual_ini(const struct command *command, FILE *out)
 int manual_markdown(const struct command *command, FILE *out)
 {
     struct manual manual = { .out = out, .section = markdown_section };
-    int status = print_manual(
+    int status = manual_print(
         &manual, command,
         "# Options\n\n"
         "Made by `culvert --options markdown` from the tables that parse them. `culvert --dump` prints the "
@@ -213,5 +211,5 @@ static void module_line(FILE *out, const struct core_section *s, const struct cv
 int manual_modules(const struct command *command, FILE *out)
 {
     struct manual manual = { .out = out, .section = module_line };
-    return print_manual(&manual, command, "");
+    return manual_print(&manual, command, "");
 }

@@ -133,7 +133,10 @@ static void what_is_generated_is_up_to_date(void)
 {
     static const struct {
         const char *line, *file;
-    } cases[] = { { "--options ini", "conf/culvert.full.ini" }, { "--options markdown", "docs/options.md" } };
+    } cases[] = { { "--options ini", "conf/culvert.full.ini" },
+                  { "--options markdown", "docs/options.md" },
+                  { "manual culvert", "docs/man/culvert.8" },
+                  { "manual culvert.ini", "docs/man/culvert.ini.5" } };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         static struct run r;
         static char content[sizeof(r.text)];

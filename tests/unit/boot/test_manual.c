@@ -1,0 +1,108 @@
+/* test_manual.c: man pages and completion scripts: they say what the tables say, and other programs can use them. */
+#include "boot_test.h"
+
+#include "process.h"
+
+static char *output_of(const char *const *argv, const char *const *env, int status)
+{
+    struct process *p = process_start(argv, env);
+    CU_ASSERT_EQUAL(process_end(p, 20000), status);
+    return process_output(p);
+}
+
+static char *culvert(const char *word, const char *argument)
+{
+    static const char *const none[] = { NULL };
+    const char *const argv[] = { SUITE_BUILD "/culvert", word, argument, NULL };
+    return output_of(argv, none, 0);
+}
+
+static void the_man_page_has_every_flag_that_help_has(void)
+{
+    char *page = culvert("manual", "culvert");
+    for (size_t i = 0; i < flag_count; i++) {
+        char name[100], *to = name;
+        for (const char *from = flag_table[i].name; *from; from++)
+            to += snprintf(to, (size_t)(name + sizeof(name) - to), *from == '-' ? "\\-" : "%c", *from);
+        CHECK_HOLDS(page, name);
+    }
+    free(page);
+}
+
+static void the_man_page_of_the_ini_has_options_of_core_and_modules(void)
+{
+    char *page = culvert("manual", "culvert.ini");
+    CHECK_HOLDS(page, ".SH [tunnel]\n");
+    CHECK_HOLDS(page, "\n\\fBtoken_file\\fR\n");
+    CHECK_HOLDS(page, ".SH [access_headers]\n");
+    CHECK_HOLDS(page, "\n\\fBgrace_period\\fR = 30s\n");
+    free(page);
+}
+
+static void a_line_of_roff_never_begins_with_a_command_of_its_text(void)
+{
+    static const char *const pages[] = { "culvert", "culvert.ini" };
+    static const char *const commands[] = { ".\\\"", ".TH", ".SH", ".PP", ".TP", ".br" };
+    for (size_t i = 0; i < 2; i++) {
+        char *page = culvert("manual", pages[i]);
+        for (const char *line = page; *line; line += strcspn(line, "\n"), line += *line == '\n') {
+            bool known = *line != '.' && *line != '\'';
+            for (size_t c = 0; c < sizeof(commands) / sizeof(commands[0]); c++)
+                known |= strncmp(line, commands[c], strlen(commands[c])) == 0;
+            CU_ASSERT_TRUE(known);
+        }
+        free(page);
+    }
+}
+
+static void an_unknown_page_or_shell_is_refused_with_the_known_ones(void)
+{
+    static const char *const none[] = { NULL };
+    static const char *const cases[][2] = { { "manual", "culvert.conf" }, { "completion", "tcsh" } };
+    for (size_t i = 0; i < 2; i++) {
+        const char *const argv[] = { SUITE_BUILD "/culvert", cases[i][0], cases[i][1], NULL };
+        char *said = output_of(argv, none, 255);
+        CHECK_HOLDS(said, i == 0 ? "culvert.ini" : "bash, zsh or fish");
+        free(said);
+    }
+}
+
+/* What bash offers for the last word of `line`, between blanks. */
+static char *offers(const char *line)
+{
+    static const char script[] =
+        ". <($0 completion bash); COMP_WORDS=($1); [[ $1 != *' ' ]] || COMP_WORDS+=('');"
+        "COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _culvert; echo \" ${COMPREPLY[*]} \"";
+    static const char *const env[] = { "PATH=/usr/bin:/bin", NULL };
+    const char *const argv[] = { "/bin/bash", "-c", script, SUITE_BUILD "/culvert", line, NULL };
+    return output_of(argv, env, 0);
+}
+
+static void bash_completes_words_flags_and_values_where_they_may_stand(void)
+{
+    static const struct {
+        const char *line, *has, *has_not;
+    } cases[] = {
+        { "culvert tu", " tunnel ", "guard" },
+        { "culvert tunnel r", " run ", "tunnel" },
+        { "culvert tunnel --gr", " --grace-period ", "--token" },
+        { "culvert tunnel run --to", " --token --token-file ", "--grace" },
+        { "culvert tunnel --protocol q", " quic ", "http2" },
+        { "culvert tunnel --loglevel ", " warn ", "--" },
+        { "culvert completion ", " bash zsh fish ", "--" },
+        { "culvert --opt", " --options ", "tunnel" },
+        { "culvert tunnel --no-up", " ", "--no-update-check" },
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char *said = offers(cases[i].line);
+        CHECK_HOLDS(said, cases[i].has);
+        CU_ASSERT_PTR_NULL(strstr(said, cases[i].has_not));
+        free(said);
+    }
+}
+
+SUITE(manual, TEST(the_man_page_has_every_flag_that_help_has),
+      TEST(the_man_page_of_the_ini_has_options_of_core_and_modules),
+      TEST(a_line_of_roff_never_begins_with_a_command_of_its_text),
+      TEST(an_unknown_page_or_shell_is_refused_with_the_known_ones),
+      TEST(bash_completes_words_flags_and_values_where_they_may_stand));

@@ -30,7 +30,7 @@ B := $(if $(SAN),$(or $(folder-$(SAN)),build/$(subst $(comma),-,$(SAN))),build)
 # ---- dependencies ---------------------------------------------------------------------------------
 
 # build/deps.mk says where the libraries are. make remakes it before anything else, then starts again.
-ifneq ($(filter-out clean help,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out clean help image image-test,$(or $(MAKECMDGOALS),all)),)
 include build/deps.mk
 ifeq ($(wildcard $(DEPS_PREFIX)/lib),)
 .PHONY: build/deps.mk
@@ -110,7 +110,7 @@ endif
 Q   := $(if $(V),,@)
 say  = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
 
-.PHONY: all deps test check demo bench docs fuzz lint format cover install clean help
+.PHONY: all deps test check demo bench docs fuzz lint format cover install rootfs image image-test clean help
 all: $(PROGRAM:%=$(B)/%) $(MODULES:%=$(B)/modules/%.so)  ## the program and its modules, in build/
 
 # A module shows its one symbol. The program shows what core/culvert.syms lists: the linker sees to that.
@@ -281,10 +281,23 @@ install: all $(PROGRAM:%=$(B)/stage/%) $(MODULES:%=$(B)/stage/modules/%.so)  ## 
 	$(Q)$(B)/culvert completion zsh >$(DESTDIR)$(datadir)/zsh/site-functions/_culvert
 	$(Q)$(B)/culvert completion fish >$(DESTDIR)$(datadir)/fish/vendor_completions.d/culvert.fish
 
+rootfs: $(B)/rootfs  ## build/rootfs: all that a container of culvert holds
+
+$(B)/rootfs: tools/rootfs $(PROGRAM:%=$(B)/stage/%) $(MODULES:%=$(B)/stage/modules/%.so)
+	$(call say,ROOT,$@)
+	$(Q)tools/rootfs $@ '$(DEPS_PREFIX)' $(filter-out $<,$^)
+
+IMAGE ?= culvert:$(VERSION)
+image:  ## the container image IMAGE=culvert:VERSION, with docker, podman or buildah, whichever is there
+	$(Q)deploy/image $(IMAGE) --build-arg VERSION=$(VERSION)
+
+image-test:  ## builds the image with buildah, over a Debian 13 that it makes itself, and looks into it
+	$(Q)tests/image/run
+
 clean:  ## remove build/
 	rm -rf build
 
 help:  ## this list
-	@sed -nE 's/^([a-z]+):[^#]*  ## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 17
+	@sed -nE 's/^([a-z-]+):[^#]*  ## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
 -include $(patsubst %.c,$(B)/obj/%.d,$(SOURCES)) $(B)/obj/replays.d

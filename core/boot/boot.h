@@ -170,8 +170,9 @@ struct command {
     char **argv;
     struct said *said; /* environment, then flags: later ones win. Lives as long as the process */
     size_t n;
-    char *settings;   /* "edge:[a b] token:*****": the flags given, by name; NULL for none */
-    bool token_given; /* --token or TUNNEL_TOKEN with something in it */
+    const char **given; /* by flag: what was given on the command line or in the environment; NULL: was not */
+    char *settings;     /* "edge:[a b] token:*****": the flags given, by name; NULL for none */
+    bool token_given;   /* --token or TUNNEL_TOKEN with something in it */
     struct problems warnings;
     struct block *blocks;
 };
@@ -227,6 +228,7 @@ struct culvert_conf { /* section [culvert] */
     int workers;
     struct cv_list module_path;
     bool error_header;
+    struct cv_ms stuck_after;
 };
 extern const struct cv_option culvert_options[];
 

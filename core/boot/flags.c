@@ -321,6 +321,7 @@ void command_parse(struct command *c, int argc, char **argv)
         take_environment(&p);
     if (!p.over)
         take_flags(&p);
+    c->given = p.given;
     c->settings = flag_settings(p.given);
 }
 

@@ -19,6 +19,10 @@ const struct cv_option culvert_options[] = {
     CV_OPT(struct culvert_conf, error_header, "yes",
            "Whether a failed request is answered with the header culvert-error, which names what failed: "
            "origin_refused, origin_timeout, filter_denied, connector_limit …"),
+    CV_OPT(
+        struct culvert_conf, stuck_after, "10s",
+        "A worker thread whose loop has not turned for so long is stuck: it is logged, and /live fails. 0: "
+        "never."),
     CV_OPT_END
 };
 

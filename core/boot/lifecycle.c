@@ -1,6 +1,8 @@
 /* lifecycle.c: from a checked configuration to a running tunnel, signals, and the end. */
 #include "boot/runtime.h"
 
+#include "culvert/operate.h"
+
 #include "request/local.h"
 #include "tunnel/tunnel.h"
 
@@ -72,7 +74,7 @@ static void on_end(evutil_socket_t number, short what, void *arg)
 static void on_hangup(evutil_socket_t number, short what, void *arg)
 {
     (void)number, (void)what;
-    reload(arg);
+    reload(arg, NULL);
 }
 
 /* Takes no new requests, finishes those under way, and stays: for whoever wants to look before the end. */
@@ -81,8 +83,6 @@ static void on_user1(evutil_socket_t number, short what, void *arg)
     (void)number;
     (void)what;
     (void)arg;
-    log_line(CV_INFO, NULL,
-             "Draining: connections are unregistered, requests under way finish, the process stays");
     tunnel_drain();
 }
 
@@ -93,7 +93,7 @@ static void on_user2(evutil_socket_t number, short what, void *arg)
     const struct log_conf *conf = generation_core(r->g, CORE_LOG);
     r->verbose = !r->verbose;
     log_line(CV_INFO, NULL, "Log level is %s now", r->verbose ? "debug" : "the configured one");
-    log_level_set(r->verbose ? CV_DEBUG : (enum cv_level)conf->level);
+    cv_log_level_set(r->verbose ? CV_DEBUG : (enum cv_level)conf->level);
 }
 
 static void run_until_end(struct runtime *r)
@@ -110,8 +110,13 @@ static void run_until_end(struct runtime *r)
         r->signals[i] = evsignal_new(r->main->base, handled[i].number, handled[i].fn, r);
         CV_ASSERT(r->signals[i] && event_add(r->signals[i], NULL) == 0);
     }
+    const struct culvert_conf *c = generation_core(r->g, CORE_CULVERT);
+    operate_begin(r);
+    pulse_start(r->main, r->workers, r->n_workers, c->stuck_after);
     trim_later(r);
     worker_run(r->main);
+    pulse_stop();
+    operate_begin(NULL);
     for (size_t i = 0; i < SIGNALS; i++)
         event_free(r->signals[i]);
 }

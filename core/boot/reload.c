@@ -185,7 +185,19 @@ static void put_in_force(struct runtime *r, struct generation *g)
     log_line(CV_INFO, NULL, "Configuration reloaded, %zu option%s changed", changes, changes == 1 ? "" : "s");
 }
 
-void reload(struct runtime *r)
+/* Each problem is a line of the log, and of what is told to whoever asked for the reload. */
+static void tell(const struct problems *problems, enum cv_level level, struct cv_buf *told)
+{
+    for (size_t i = 0; i < problems->n; i++) {
+        log_line(level, NULL, "%s", problems->v[i]);
+        if (!told)
+            continue;
+        cv_buf_add(told, problems->v[i], strlen(problems->v[i]));
+        cv_buf_add(told, "\n", 1);
+    }
+}
+
+bool reload(struct runtime *r, struct cv_buf *told)
 {
     struct problems errors = { .n = 0 }, warnings = { .n = 0 };
     struct cv_err err;
@@ -194,15 +206,15 @@ void reload(struct runtime *r)
         check_change(r->g, g, &errors);
     if (g && errors.n == 0 && log_setup(generation_core(g, CORE_LOG), &err) != CV_OK)
         problem(&errors, "%s", err.text);
-    for (size_t i = 0; i < warnings.n; i++)
-        log_line(CV_WARN, NULL, "%s", warnings.v[i]);
-    for (size_t i = 0; i < errors.n; i++)
-        log_line(CV_ERROR, NULL, "%s", errors.v[i]);
-    if (g && errors.n == 0)
+    bool good = g && errors.n == 0;
+    tell(&warnings, CV_WARN, told);
+    tell(&errors, CV_ERROR, told);
+    if (good)
         put_in_force(r, g);
     else
         log_line(CV_ERROR, NULL, "Configuration not reloaded, the one before stays in force");
     problems_free(&errors);
     problems_free(&warnings);
     generation_free(g);
+    return good;
 }

@@ -64,12 +64,16 @@ static inline struct conf *instance_conf(const struct runtime *r, const struct c
 /* ---- reload.c -------------------------------------------------------------------------------------------- */
 
 /* Reads and checks everything anew. Good: it is in force when this returns. Bad, or more than live options
- * have changed: nothing has happened but the log lines that say why. */
-void reload(struct runtime *);
+ * have changed: nothing has happened but the log lines that say why, and false. told gets those lines too;
+ * it may be NULL. */
+bool reload(struct runtime *, struct cv_buf *told);
 /* Frees what is retired and out of use; sets a timer while something is left. */
 void reload_sweep(struct runtime *);
 /* Frees all that is retired: no request is left. */
 void reload_free(struct runtime *);
+
+/* operate.c: whom modules ask; NULL: nothing runs any more. */
+void operate_begin(struct runtime *);
 
 /* trim.c: a few times in the first minutes, memory that only the start needed goes back to the system. */
 void trim_later(struct runtime *);

@@ -1,6 +1,8 @@
 /* log.c: one line an event on stderr, console or JSON, and JSON to a file too (docs/protocol.md §23). */
 #include "loop/loop.h"
 
+#include "culvert/operate.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -34,9 +36,14 @@ static struct {
     off_t size;
 } sink = { .lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1 };
 
-void log_level_set(enum cv_level l)
+void cv_log_level_set(enum cv_level l)
 {
     level = l;
+}
+
+enum cv_level cv_log_level(void)
+{
+    return (enum cv_level)level;
 }
 
 bool cv_log_on(enum cv_level l)
@@ -149,6 +156,19 @@ static void add_console_field(struct cv_buf *b, const struct cv_field *f, const 
         add_json_string(b, f->s);
 }
 
+/* The message, then the fields; what went wrong comes first. */
+static void add_text(struct cv_buf *b, struct cv_str message, const struct cv_field *fields, size_t n,
+                     const char *paint, const char *plain)
+{
+    add_escaped(b, message, false);
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(fields[i].name, "error") == 0)
+            add_console_field(b, &fields[i], paint, plain);
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(fields[i].name, "error") != 0)
+            add_console_field(b, &fields[i], paint, plain);
+}
+
 static void add_console(struct cv_buf *b, enum cv_level l, struct cv_str time, struct cv_str message,
                         const struct cv_field *fields, size_t n)
 {
@@ -166,14 +186,7 @@ static void add_console(struct cv_buf *b, enum cv_level l, struct cv_str time, s
     add(b, cv_str_of(plain));
     if (message.n)
         add(b, CV_STR(" "));
-    add_escaped(b, message, false);
-    const char *paint = terminal ? "\33[36m" : "";
-    for (size_t i = 0; i < n; i++) /* what went wrong comes first */
-        if (strcmp(fields[i].name, "error") == 0)
-            add_console_field(b, &fields[i], paint, plain);
-    for (size_t i = 0; i < n; i++)
-        if (strcmp(fields[i].name, "error") != 0)
-            add_console_field(b, &fields[i], paint, plain);
+    add_text(b, message, fields, n, terminal ? "\33[36m" : "", plain);
     add(b, CV_STR("\n"));
 }
 
@@ -257,6 +270,15 @@ void log_close(void)
 
 /* ---- one event --------------------------------------------------------------------------------------- */
 
+static void keep_note(time_t now, enum cv_level l, struct cv_str message, const struct cv_field *fields,
+                      size_t n)
+{
+    struct cv_buf text = { 0 };
+    add_text(&text, message, fields, n, "", "");
+    notes_keep(now, l, (struct cv_str){ (const char *)text.p, text.n });
+    cv_buf_free(&text);
+}
+
 static void emit(enum cv_level l, const struct cv_fields *given, struct cv_str message)
 {
     static const char *const names[] = { "fatal", "error", "warn", "info", "debug" };
@@ -272,6 +294,8 @@ static void emit(enum cv_level l, const struct cv_fields *given, struct cv_str m
 
     struct cv_buf json = { 0 }, console = { 0 };
     qsort(fields, n, sizeof(fields[0]), compare_fields);
+    if (l <= CV_INFO && worker_current() && worker_current()->index == 0)
+        keep_note(now, l, message, fields, n);
     if (output == 0)
         add_console(&console, l, cv_str_of(stamp), message, fields, n);
     if (output == 1 || sink.path) {

@@ -76,6 +76,14 @@ void resolver_free(struct cv_worker *);
 /* Why some module cannot do its work, as cv_not_ready() was told; plain text without quotes. NULL: all can. */
 const char *unready(void);
 
+/* ---- pulse: do the workers' loops turn? ------------------------------------------------------------- */
+
+/* Main thread. A worker that does not answer for `limit` is stuck; 0: nobody ever is. */
+void pulse_start(struct cv_worker *main, struct cv_worker *const *workers, size_t n, struct cv_ms limit);
+void pulse_stop(void);
+/* The index of a stuck worker and for how long it is; 0: none. */
+unsigned pulse_stuck(int64_t *ms);
+
 /* ---- log --------------------------------------------------------------------------------------------- */
 
 struct log_conf {
@@ -86,10 +94,10 @@ struct log_conf {
 extern const struct cv_option log_options[];
 enum cv_error log_setup(const struct log_conf *,
                         struct cv_err *); /* again at reload; until then: info, console */
-void log_level_set(enum cv_level);
 void log_line(enum cv_level, const struct cv_fields *, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 void log_close(void);
+void notes_keep(int64_t unix_s, enum cv_level, struct cv_str text); /* notes.c; main thread */
 
 /* ---- metrics ----------------------------------------------------------------------------------------- */
 

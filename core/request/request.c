@@ -409,6 +409,8 @@ static void close_request(struct request *r)
     r->edge->instance->module->edge->end.closed(r->edge, req, r->edge_done ? CV_OK : why);
     if (r->counted)
         count_end(r);
+    if (conn && req->type <= CV_TCP)
+        conn->ended++;
     unlink_request(r);
     route_table_unref(r->routes);
     struct arena arena = r->arena; /* the request itself lies in it */

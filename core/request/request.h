@@ -72,6 +72,7 @@ struct conn_base {
     struct cv_conn pub;
     struct request *requests; /* open ones */
     unsigned open;
+    uint64_t ended;                   /* requests of visitors */
     void (*idle)(struct conn_base *); /* the last open request has closed (end of turn); may be NULL */
 };
 

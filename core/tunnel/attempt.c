@@ -59,6 +59,7 @@ static void start_leg(struct supervisor *s, struct slot *slot, enum sup_protocol
     write_ip(&addr_take->addr, link->ip);
     memcpy(slot->ip, link->ip, sizeof(slot->ip));
     link->deadline = now + DIAL_MS;
+    link->rtt_us = -1;
     link->token = s->token;
     link->next = s->links;
     s->links = link;

@@ -105,6 +105,35 @@ static void run_buried(void *arg)
     cv_post(c->worker, run_free, c);
 }
 
+/* ---- worker: what it carries ---------------------------------------------------------------------------- */
+
+struct tally {
+    uint64_t mark; /* changes when any stream begins, ends or gets a byte across */
+    unsigned open, stuck;
+};
+
+/* Waits for the edge: to take what we have, or to send the body that it announced. An idle WebSocket or an answer that
+ * takes its time waits for nobody there. */
+static bool is_stuck(const struct request *r)
+{
+    bool body_due =
+        r->pub.type == CV_HTTP && r->pub.body_length != 0 && !r->up.finished && r->pub.status == 0;
+    return r->down.held > 0 || (body_due && r->up.held == 0);
+}
+
+static struct tally count_requests(const struct connection *c)
+{
+    struct tally t = { 0, 0, 0 };
+    for (const struct request *r = c->base.requests; r; r = r->conn_next) {
+        if (r->pub.type > CV_TCP)
+            continue;
+        t.open++;
+        t.stuck += is_stuck(r);
+        t.mark += r->pub.id * 0x9e3779b97f4a7c15u + r->up.total + r->down.total - r->down.held;
+    }
+    return t;
+}
+
 /* ---- worker: life ------------------------------------------------------------------------------------- */
 
 static void bury(struct connection *c)
@@ -146,7 +175,10 @@ static void tell_observers(struct connection *c, int what, enum cv_error why)
 static void go_down(struct connection *c, enum cv_error why, const char *text)
 {
     c->is_down = true;
-    struct conn_report report = { .what = CONN_DOWN, .error = why };
+    struct conn_report report = { .what = CONN_DOWN,
+                                  .error = why,
+                                  .open = count_requests(c).open,
+                                  .finished = (unsigned)(c->base.ended - c->ended_before) };
     snprintf(report.text, sizeof(report.text), "%s", text);
     connection_report(c, &report);
     if (c->is_up)
@@ -202,31 +234,10 @@ static void run_dial(void *arg)
 
 /* ---- worker: samples ---------------------------------------------------------------------------------- */
 
-struct tally {
-    uint64_t mark; /* changes when any stream begins, ends or gets a byte across */
-    unsigned open, stuck;
-};
-
-/* Waits for the edge: to take what we have, or to send the body that it announced. An idle WebSocket or an answer that
- * takes its time waits for nobody there. */
-static bool is_stuck(const struct request *r)
+static int64_t rtt(const struct connection *c)
 {
-    bool body_due =
-        r->pub.type == CV_HTTP && r->pub.body_length != 0 && !r->up.finished && r->pub.status == 0;
-    return r->down.held > 0 || (body_due && r->up.held == 0);
-}
-
-static struct tally count_requests(const struct connection *c)
-{
-    struct tally t = { 0, 0, 0 };
-    for (const struct request *r = c->base.requests; r; r = r->conn_next) {
-        if (r->pub.type > CV_TCP)
-            continue;
-        t.open++;
-        t.stuck += is_stuck(r);
-        t.mark += r->pub.id * 0x9e3779b97f4a7c15u + r->up.total + r->down.total - r->down.held;
-    }
-    return t;
+    const struct cv_edge_ops *edge = c->edge->instance->module->edge;
+    return edge->rtt && c->is_up && !c->is_down ? edge->rtt(c->edge, &c->base.pub) : -1;
 }
 
 static void on_sample(struct cv_timer *timer)
@@ -238,9 +249,12 @@ static void on_sample(struct cv_timer *timer)
     if (moved || t.open == 0)
         c->moved_at = now;
     c->sample_mark = t.mark;
-    struct conn_report report = {
-        .what = CONN_SAMPLE, .open = t.open, .moved = moved, .stuck = t.stuck, .still_ms = now - c->moved_at
-    };
+    struct conn_report report = { .what = CONN_SAMPLE,
+                                  .open = t.open,
+                                  .rtt_us = rtt(c),
+                                  .moved = moved,
+                                  .stuck = t.stuck,
+                                  .still_ms = now - c->moved_at };
     connection_report(c, &report);
     cv_timer_set(worker_core_self(c->worker), &c->sample, c->sample_every);
 }
@@ -292,6 +306,7 @@ static void send_order(uint32_t id, void (*run)(void *), struct cv_ms ms)
 static void run_unregister(void *arg)
 {
     struct order *o = arg;
+    o->conn->ended_before = o->conn->base.ended;
     if (!o->conn->is_down)
         control_unregister(o->conn, o->ms);
     free(o);

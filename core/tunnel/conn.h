@@ -49,8 +49,11 @@ struct conn_report {
     /* REGISTERED */
     uint8_t uuid[16];
     char location[CONN_LOCATION];
+    /* SAMPLE, DOWN */
+    unsigned open;     /* requests of visitors; DOWN: that were cut                                       */
+    unsigned finished; /* DOWN: that ended since it was unregistered                                      */
     /* SAMPLE */
-    unsigned open;    /* requests of visitors                                                            */
+    int64_t rtt_us;   /* -1: not known                                                                   */
     bool moved;       /* since the last sample something was begun, ended or got bytes across            */
     unsigned stuck;   /* streams that wait for the edge, either way                                      */
     int64_t still_ms; /* how long nothing of the whole connection has moved                              */
@@ -91,6 +94,7 @@ struct connection {
     struct cv_timer sample;
     struct cv_ms sample_every;
     uint64_t sample_mark;
+    uint64_t ended_before; /* requests, when it was told to unregister */
     int64_t moved_at;
     struct goodbye *goodbye;
 };

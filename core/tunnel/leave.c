@@ -39,16 +39,25 @@ void leave_check(struct supervisor *s, struct link *link, int64_t now)
     }
 }
 
-void leave_all(struct supervisor *s, int64_t now)
+void leave_all(struct supervisor *s, int64_t now, int64_t limit)
 {
-    s->drain_until = now + s->conf.grace;
+    s->drain_until = now + limit;
     for (unsigned i = 0; i < s->conf.connections; i++)
         attempt_cancel(s, &s->slots[i]);
     for (struct link *link = s->links; link; link = link->next)
         if (link->state == LINK_REGISTERED)
-            leave(s, link, now, s->conf.grace);
+            leave(s, link, now, limit);
         else if (link->state == LINK_LEAVING && link->deadline > s->drain_until)
             leave_until(link, now, s->drain_until);
+}
+
+void drained_if_empty(struct supervisor *s, int64_t now)
+{
+    if (!s->draining || s->drained || s->links)
+        return;
+    s->drained = true;
+    s->drain_end = now;
+    s->ops->drained(s->arg);
 }
 
 void end_if_empty(struct supervisor *s)

@@ -1,6 +1,8 @@
 /* orchestrator.c: applies configurations one after the other and answers only when every worker follows them. */
 #include "tunnel/orchestrator.h"
 
+#include "culvert/operate.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -22,6 +24,7 @@ static struct {
     struct cv_worker *const *workers;
     size_t n_workers;
     struct config_versions versions;
+    bool has_rules;
     struct update *first, **last; /* the first is under way while waiting > 0 */
     size_t waiting;               /* workers that have not yet the newest rules */
 } self;
@@ -116,6 +119,7 @@ static bool apply(const struct update *u)
     struct route_table *before = route_table_ref(self.versions.table);
     enum config_verdict verdict = config_update(&self.versions, u->version, u->config, local_config(), &why);
     if (verdict == CONFIG_APPLIED) {
+        self.has_rules = true;
         log_applied(u, before);
         cv_gauge_set(metric(M_CONFIG_VERSION, NULL), self.versions.applied);
         orchestrator_publish();
@@ -177,6 +181,18 @@ int32_t orchestrator_version(void)
     return self.versions.applied;
 }
 
+bool orchestrator_has_rules(void)
+{
+    return self.has_rules;
+}
+
+void cv_rules_each(void (*fn)(void *arg, const struct cv_rule *), void *arg)
+{
+    const struct route_table *table = self.versions.table;
+    for (size_t i = 0; table && i < table->n; i++)
+        fn(arg, &table->rules[i]);
+}
+
 /* ---- life, and the rules before the first update -------------------------------------------------------- */
 
 void orchestrator_setup(struct cv_worker *main, struct cv_worker *const *workers, size_t n_workers)
@@ -188,6 +204,7 @@ void orchestrator_setup(struct cv_worker *main, struct cv_worker *const *workers
     self.last = &self.first;
     self.waiting = 0;
     under_way = NULL;
+    self.has_rules = false;
     config_versions_init(&self.versions, local_config());
 }
 
@@ -213,6 +230,7 @@ static enum cv_error use_document(struct cv_str document, const char *option, st
         return cv_fail(err, CV_E_CONF, "%s: %s", option, why.text);
     route_table_unref(self.versions.table);
     self.versions.table = table;
+    self.has_rules = true;
     return CV_OK;
 }
 

@@ -7,6 +7,7 @@
 #include "culvert/mem.h"
 #include "tunnel/supervisor_state.h"
 
+const char *const sup_protocol_names[SUP_PROTOCOLS] = { "quic", "http2" };
 const char *const sup_replaced_names[SUP_REASONS] = { "stalled", "token", "protocol", "network", "leaving" };
 
 /* ---- log ----------------------------------------------------------------------------------------------- */
@@ -157,6 +158,7 @@ static void settle(struct supervisor *s, int64_t now)
     if (!s->draining)
         for (unsigned i = 0; i < s->n; i++)
             run_slot(s, &s->slots[i], now);
+    drained_if_empty(s, now);
     end_if_empty(s);
     s->ops->timer(s->arg, s->ended ? NEVER : next_time(s));
 }
@@ -221,6 +223,10 @@ static void on_down(struct supervisor *s, struct link *link, int64_t now, const 
         break;
     case LINK_CLOSING: break;
     }
+    if (s->draining) {
+        s->finished += r->finished;
+        s->cut += r->open;
+    }
     link_free(s, link, now);
 }
 
@@ -255,6 +261,7 @@ static void on_sample(struct supervisor *s, struct link *link, int64_t now, cons
 {
     struct slot *slot = link->slot;
     link->open = r->open;
+    link->rtt_us = r->rtt_us;
     if (r->open > 0 || r->moved)
         link->quiet_since = now;
     if (link->stalled && link->state == LINK_LEAVING && r->moved && r->open > 0)
@@ -406,12 +413,14 @@ void supervisor_token_changed(struct supervisor *s, int64_t now)
 
 /* ---- the end ------------------------------------------------------------------------------------------- */
 
-void supervisor_drain(struct supervisor *s, int64_t now)
+void supervisor_drain(struct supervisor *s, int64_t now, int64_t limit)
 {
-    if (s->draining)
+    if (!s->draining)
+        s->drain_from = now;
+    else if (now + limit >= s->drain_until)
         return;
     s->draining = true;
-    leave_all(s, now);
+    leave_all(s, now, limit);
     settle(s, now);
 }
 
@@ -424,7 +433,7 @@ void supervisor_shutdown(struct supervisor *s, int64_t now, const char *why)
     if (s->draining)
         settle(s, now);
     else
-        supervisor_drain(s, now);
+        supervisor_drain(s, now, s->conf.grace);
 }
 
 void fatal(struct supervisor *s, int64_t now, const char *cause)
@@ -437,8 +446,9 @@ void fatal(struct supervisor *s, int64_t now, const char *cause)
                 "deleted, and its account. [tunnel] on_refused = retry keeps trying instead of ending.");
     s->ops->log(s->arg, CV_ERROR, error, "Initiating shutdown");
     s->draining = s->ending = true;
+    s->drain_from = now;
     s->status = 1;
-    leave_all(s, now);
+    leave_all(s, now, s->conf.grace);
 }
 
 /* ---- life ---------------------------------------------------------------------------------------------- */
@@ -470,35 +480,4 @@ void supervisor_free(struct supervisor *s)
     addresses_clear(&s->addresses);
     free(s->slots);
     free(s);
-}
-
-unsigned supervisor_ready(const struct supervisor *s)
-{
-    unsigned n = 0;
-    for (unsigned i = 0; i < s->n; i++)
-        n += s->slots[i].live != NULL;
-    return n;
-}
-
-unsigned supervisor_running(const struct supervisor *s)
-{
-    unsigned n = 0;
-    for (unsigned i = 0; i < s->n && !s->draining; i++)
-        n += s->slots[i].started;
-    return n;
-}
-
-bool supervisor_draining(const struct supervisor *s)
-{
-    return s->draining;
-}
-
-bool supervisor_trial(const struct supervisor *s)
-{
-    return s->trial;
-}
-
-bool supervisor_idle(const struct supervisor *s)
-{
-    return s->draining && !s->links;
 }

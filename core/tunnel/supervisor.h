@@ -10,7 +10,10 @@
 #include "tunnel/addresses.h"
 #include "tunnel/conn.h"
 
+#include "culvert/operate.h"
+
 enum sup_protocol { SUP_QUIC, SUP_HTTP2, SUP_PROTOCOLS };
+extern const char *const sup_protocol_names[SUP_PROTOCOLS]; /* "quic", "http2" */
 
 struct sup_conf {                  /* times in ms */
     bool available[SUP_PROTOCOLS]; /* transports that may be used; at least one */
@@ -45,6 +48,7 @@ struct sup_ops {
     void (*announce)(void *arg);                             /* the first registration of the process */
     void (*replaced)(void *arg, enum sup_replaced);          /* a connection is going to be, and why */
     void (*keep_old_token)(void *arg);                       /* the new one is refused */
+    void (*drained)(void *arg);                              /* once, when nothing is left under way */
     void (*end)(void *arg, int status);                      /* once, when nothing is left to wait for */
     void (*log)(void *arg, enum cv_level, const struct cv_fields *, const char *text);
     uint32_t (*random)(void *arg, uint32_t below);
@@ -66,7 +70,8 @@ void supervisor_report(struct supervisor *, int64_t now, const struct conn_repor
 void supervisor_tick(struct supervisor *, int64_t now);
 /* why: what the log line says, "terminated". */
 void supervisor_shutdown(struct supervisor *, int64_t now, const char *why);
-void supervisor_drain(struct supervisor *, int64_t now); /* no end() */
+/* The same within `limit`, and no end(). Once more: a limit that is sooner counts. */
+void supervisor_drain(struct supervisor *, int64_t now, int64_t limit);
 /* Routes or addresses changed: what is connected from an address that leads there no more is dead, what waits may work
  * now. After a sleep everything may be dead. */
 void supervisor_network_changed(struct supervisor *, int64_t now);
@@ -79,5 +84,8 @@ unsigned supervisor_running(const struct supervisor *); /* indexes that are conn
 bool supervisor_draining(const struct supervisor *);
 bool supervisor_trial(const struct supervisor *); /* a new token has not proved itself yet */
 bool supervisor_idle(const struct supervisor *);  /* draining, and nothing is left */
+struct cv_drained supervisor_drained(const struct supervisor *, int64_t now);
+void supervisor_each(const struct supervisor *, int64_t now, void (*)(void *, const struct cv_link *),
+                     void *arg);
 
 #endif

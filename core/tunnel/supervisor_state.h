@@ -40,9 +40,12 @@ struct link { /* one connection */
     unsigned token;                /* which one it was dialled with */
     bool stalled;
     bool sent_away; /* by the edge; it still serves what it has */
+    /* what is shown of it */
+    char location[CONN_LOCATION], uuid[UUID_TEXT];
+    unsigned open;
+    int64_t rtt_us;
     /* leaving */
     bool unregistered; /* or known not to be possible */
-    unsigned open;
     int64_t quiet_since;
     int64_t goodbye_at;
 };
@@ -81,9 +84,10 @@ struct supervisor {
     bool quic_failed; /* the last time it was tried here, HTTP/2 was faster */
     unsigned token;   /* number of the one in use */
     bool trial;       /* it has not been accepted yet, and there is an old one */
-    bool draining, ending, ended;
+    bool draining, drained, ending, ended;
     int status;
-    int64_t drain_until;
+    int64_t drain_from, drain_until, drain_end;
+    unsigned finished, cut; /* requests, of the connections that left by the drain */
 };
 
 /* attempt.c */
@@ -105,7 +109,8 @@ void attempt_after_loss(struct supervisor *, struct slot *, int64_t now);
 void leave(struct supervisor *, struct link *, int64_t now, int64_t limit);
 void leave_until(struct link *, int64_t now, int64_t deadline);
 void leave_check(struct supervisor *, struct link *, int64_t now);
-void leave_all(struct supervisor *, int64_t now);
+void leave_all(struct supervisor *, int64_t now, int64_t limit);
+void drained_if_empty(struct supervisor *, int64_t now);
 void end_if_empty(struct supervisor *);
 
 /* supervisor.c */

@@ -1,6 +1,8 @@
 /* tunnel.c: the room as a whole: who we are, what was asked for, and the supervisor's decisions carried out. */
 #include "tunnel/tunnel.h"
 
+#include "culvert/operate.h"
+
 #include <arpa/inet.h>
 #include <openssl/rand.h>
 #include <stdio.h>
@@ -192,6 +194,17 @@ static void on_emptied(void)
     tunnel.setup.ended(tunnel.setup.arg, end_status);
 }
 
+static void act_drained(void *arg)
+{
+    (void)arg;
+    const struct chain *chain = tunnel.setup.main->chain;
+    for (size_t i = 0; chain && i < chain->n_observers; i++) {
+        const struct cv_self *o = chain->observers[i];
+        if (o->instance->module->observer->event)
+            o->instance->module->observer->event(o, &(struct cv_event){ .what = CV_EV_DRAINED });
+    }
+}
+
 static void act_end(void *arg, int status)
 {
     (void)arg;
@@ -233,6 +246,7 @@ static const struct sup_ops actions = {
     .announce = act_announce,
     .replaced = act_replaced,
     .keep_old_token = act_keep_old_token,
+    .drained = act_drained,
     .end = act_end,
     .log = act_log,
     .random = act_random,
@@ -506,15 +520,35 @@ void tunnel_shutdown(const char *why)
     }
 }
 
-void tunnel_drain(void)
+void cv_drain(struct cv_ms limit)
 {
-    if (tunnel.supervisor)
-        supervisor_drain(tunnel.supervisor, clock_ms());
+    if (!tunnel.supervisor)
+        return;
+    if (!supervisor_draining(tunnel.supervisor))
+        log_line(CV_INFO, NULL,
+                 "Draining: connections are unregistered, requests under way finish, the process stays");
+    supervisor_drain(tunnel.supervisor, clock_ms(), limit.ms);
+    count_connections();
 }
 
-bool tunnel_idle(void)
+void tunnel_drain(void)
 {
-    return tunnel.supervisor && supervisor_idle(tunnel.supervisor);
+    cv_drain(conf()->grace_period);
+}
+
+bool cv_drained(struct cv_drained *drained)
+{
+    *drained = (struct cv_drained){ 0 };
+    if (!tunnel.supervisor)
+        return true;
+    *drained = supervisor_drained(tunnel.supervisor, clock_ms());
+    return supervisor_idle(tunnel.supervisor);
+}
+
+void cv_links_each(void (*fn)(void *arg, const struct cv_link *), void *arg)
+{
+    if (tunnel.supervisor)
+        supervisor_each(tunnel.supervisor, clock_ms(), fn, arg);
 }
 
 void tunnel_free(void)
@@ -542,5 +576,7 @@ void cv_status(struct cv_status *status)
         .connector_id = tunnel.connector_id,
         .tunnel_id = tunnel.credentials ? id : "",
         .not_ready = unready(),
+        .has_rules = orchestrator_has_rules(),
     };
+    status->stuck = pulse_stuck(&status->stuck_ms);
 }

@@ -71,8 +71,6 @@ void tunnel_shutdown(const char *why);
 /* The same without the end: no connection is registered any more, requests under way finish, the process
  * stays. A tunnel_shutdown() may follow. */
 void tunnel_drain(void);
-/* Whether a drain has come to its end: nothing is under way. */
-bool tunnel_idle(void);
 /* The workers have stopped and run nothing any more. */
 void tunnel_free(void);
 #endif

@@ -9,17 +9,13 @@ enum { LONGEST_RETRY_AFTER_MS = 10 * 60 * 1000 };
 
 /* ---- accepted ------------------------------------------------------------------------------------------ */
 
-static const char *const protocol_names[SUP_PROTOCOLS] = { "quic", "http2" };
-
-static void log_registered(const struct supervisor *s, const struct link *link, const struct conn_report *r)
+static void log_registered(const struct supervisor *s, const struct link *link)
 {
-    char uuid[UUID_TEXT];
-    uuid_text(r->uuid, uuid);
     s->ops->log(s->arg, CV_INFO,
-                CV_FIELDS(CV_I("connIndex", link->slot->index), CV_S("connection", cv_str_of(uuid)),
+                CV_FIELDS(CV_I("connIndex", link->slot->index), CV_S("connection", cv_str_of(link->uuid)),
                           CV_I("event", 0), CV_S("ip", cv_str_of(link->ip)),
-                          CV_S("location", cv_str_of(r->location)),
-                          CV_S("protocol", cv_str_of(protocol_names[link->protocol]))),
+                          CV_S("location", cv_str_of(link->location)),
+                          CV_S("protocol", cv_str_of(sup_protocol_names[link->protocol]))),
                 "Registered tunnel connection");
 }
 
@@ -110,7 +106,9 @@ void registration_accepted(struct supervisor *s, struct link *link, int64_t now,
     slot->live = link;
     s->ever_registered = true;
     move_home(s, slot, link->addr, now);
-    log_registered(s, link, r);
+    memcpy(link->location, r->location, sizeof(link->location));
+    uuid_text(r->uuid, link->uuid);
+    log_registered(s, link);
     if (first)
         s->ops->announce(s->arg);
     if (old)

@@ -53,6 +53,7 @@ static const struct cv_edge_ops edge_ops = {
     .close = h2_close,
     .gone = h2_gone,
     .head = h2_head,
+    .rtt = h2_rtt,
     .end = { .readable = h2_readable, .credit = h2_credit, .closed = h2_closed },
 };
 

@@ -103,6 +103,7 @@ extern const struct h2_conf *h2_conf(const struct h2_conn *);
 enum cv_error h2_dial(const struct cv_self *, struct cv_conn *, struct cv_err *);
 void h2_close(const struct cv_self *, struct cv_conn *);
 void h2_gone(const struct cv_self *, struct cv_conn *);
+int64_t h2_rtt(const struct cv_self *, const struct cv_conn *); /* alive.c */
 void h2_down(struct h2_conn *, enum cv_error, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void h2_settings_arrived(struct h2_conn *);
 

@@ -122,6 +122,7 @@ static const struct cv_edge_ops ops = {
     .close = quic_close,
     .gone = quic_gone,
     .head = quic_head,
+    .rtt = quic_rtt,
     .end = { .readable = quic_readable, .credit = quic_credit, .closed = quic_closed },
 };
 

@@ -171,6 +171,7 @@ void quic_stats_up(struct quic_conn *); /* the handshake is done     */
 void quic_stats_tick(struct quic_conn *);
 void quic_stats_down(struct quic_conn *);
 void quic_stats_error(struct quic_conn *, const char *name);
+int64_t quic_rtt(const struct cv_self *, const struct cv_conn *);
 
 /* ---- streams ----------------------------------------------------------------------------------------- */
 

@@ -113,3 +113,14 @@ void quic_stats_error(struct quic_conn *c, const char *reason)
 {
     cv_add(cv_series(c->self, QM_CONNECTION_ERRORS, (const struct cv_str[]){ cv_str_of(reason) }), 1);
 }
+
+int64_t quic_rtt(const struct cv_self *self, const struct cv_conn *conn)
+{
+    (void)self;
+    const struct quic_conn *c = conn->edge;
+    ngtcp2_conn_info info;
+    if (!c || !c->quic)
+        return -1;
+    ngtcp2_conn_get_conn_info(c->quic, &info);
+    return (int64_t)(info.smoothed_rtt / NGTCP2_MICROSECONDS);
+}

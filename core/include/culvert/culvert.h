@@ -264,6 +264,8 @@ struct cv_edge_ops {
     void (*gone)(const struct cv_self *,
                  struct cv_conn *);                        /* no request is left: free conn->edge           */
     void (*head)(const struct cv_self *, struct cv_req *); /* the response head is final                    */
+    /* smoothed round-trip time in microseconds, -1: not known; NULL: never */
+    int64_t (*rtt)(const struct cv_self *, const struct cv_conn *);
     struct cv_end end;
 };
 struct cv_origin_ops {
@@ -286,7 +288,7 @@ struct cv_gate_ops {
     enum cv_error (*admit)(const struct cv_self *, struct cv_err *);
 };
 struct cv_event {
-    enum { CV_EV_CONN_UP, CV_EV_CONN_DOWN, CV_EV_REQ_END } what;
+    enum { CV_EV_CONN_UP, CV_EV_CONN_DOWN, CV_EV_REQ_END, CV_EV_DRAINED } what; /* DRAINED: main thread */
     const struct cv_conn *conn;
     const struct cv_req *req;
     enum cv_error why;
@@ -384,6 +386,9 @@ struct cv_status {
     const char *connector_id; /* UUID                                                       */
     const char *tunnel_id;    /* UUID; "" when there is no token                             */
     const char *not_ready;    /* why some module cannot do its work; NULL: all can          */
+    bool has_rules;           /* from the edge or from here: there is something to serve    */
+    unsigned stuck;           /* a worker whose loop does not turn (from 1); 0: all do      */
+    int64_t stuck_ms;         /* for how long                                               */
 };
 void cv_status(struct cv_status *);
 /* Main thread: this instance cannot do its work, and probes shall say so; NULL: it can again. The text is copied. */

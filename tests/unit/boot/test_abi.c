@@ -1,6 +1,7 @@
 /* test_abi.c: the public structs are as recorded for this CV_ABI. */
 #include "boot_test.h"
 
+#include "culvert/operate.h"
 #include "culvert/route.h"
 
 /* What a module is compiled against. A change here without a new CV_ABI would let modules of another build through, so
@@ -51,7 +52,7 @@ static const struct measure measures[] = {
     AT(cv_conn, magic), AT(cv_conn, index), AT(cv_conn, addr), AT(cv_conn, local), AT(cv_conn, edge),
     SIZE(cv_edge_ops),
     AT(cv_edge_ops, protocol), AT(cv_edge_ops, dial), AT(cv_edge_ops, close), AT(cv_edge_ops, gone),
-    AT(cv_edge_ops, head), AT(cv_edge_ops, end),
+    AT(cv_edge_ops, head), AT(cv_edge_ops, rtt), AT(cv_edge_ops, end),
     SIZE(cv_origin_ops),
     AT(cv_origin_ops, match), AT(cv_origin_ops, open), AT(cv_origin_ops, end),
     SIZE(cv_filter_ops),
@@ -80,6 +81,14 @@ static const struct measure measures[] = {
     SIZE(cv_status),
     AT(cv_status, ready), AT(cv_status, draining), AT(cv_status, config_version),
     AT(cv_status, connector_id), AT(cv_status, tunnel_id), AT(cv_status, not_ready),
+    AT(cv_status, has_rules), AT(cv_status, stuck), AT(cv_status, stuck_ms),
+    SIZE(cv_link),
+    AT(cv_link, index), AT(cv_link, state), AT(cv_link, protocol), AT(cv_link, ip), AT(cv_link, location),
+    AT(cv_link, id), AT(cv_link, registered_ms), AT(cv_link, rtt_us), AT(cv_link, open),
+    SIZE(cv_note),
+    AT(cv_note, unix_s), AT(cv_note, level), AT(cv_note, text),
+    SIZE(cv_drained),
+    AT(cv_drained, finished), AT(cv_drained, cut), AT(cv_drained, ms),
     SIZE(cv_target),
     AT(cv_target, scheme), AT(cv_target, host), AT(cv_target, authority), AT(cv_target, unix_path),
     AT(cv_target, port), AT(cv_target, tls),

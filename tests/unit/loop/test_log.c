@@ -1,4 +1,5 @@
 /* test_log.c: the two forms of a log line, and that a peer's bytes cannot forge one. */
+#include "culvert/operate.h"
 #include "loop/loop.h"
 #include "suite.h"
 
@@ -83,9 +84,9 @@ static void levels_keep_quiet(void)
 {
     catch_stderr();
     log_line(CV_DEBUG, NULL, "not seen");
-    log_level_set(CV_DEBUG);
+    cv_log_level_set(CV_DEBUG);
     log_line(CV_DEBUG, NULL, "seen");
-    log_level_set(CV_INFO);
+    cv_log_level_set(CV_INFO);
     release_stderr();
     CU_ASSERT_STRING_EQUAL(behind_time(), "DBG seen\n");
 }

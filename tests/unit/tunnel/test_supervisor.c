@@ -790,7 +790,7 @@ static void drains_without_ending_and_ends_later(void)
     world_begin(2);
     world_addresses(4);
     world_connect_all();
-    supervisor_drain(world.s, world.now);
+    supervisor_drain(world.s, world.now, world.conf.grace);
     CU_ASSERT(supervisor_draining(world.s));
     CU_ASSERT(!supervisor_idle(world.s));
     for (unsigned i = 0; i < 2; i++)
@@ -804,6 +804,72 @@ static void drains_without_ending_and_ends_later(void)
     CU_ASSERT_EQUAL(world_count(DIAL), 2);
     supervisor_shutdown(world.s, world.now, "terminated");
     CU_ASSERT_EQUAL(world_count(END), 1);
+    world_end();
+}
+
+static void down_with(uint32_t id, unsigned finished, unsigned cut)
+{
+    struct conn_report r = { .id = id, .what = CONN_DOWN, .finished = finished, .open = cut };
+    supervisor_report(world.s, world.now, &r);
+}
+
+static void a_drain_tells_what_it_finished_and_what_it_cut(void)
+{
+    world_begin(2);
+    world_addresses(4);
+    world_connect_all();
+    world_pass(1000);
+    supervisor_drain(world.s, world.now, 60000);
+    world_unregistered(LAST(0)->id);
+    world_sample(LAST(1)->id, 3, true, 0, 0);
+    world_pass(1000);
+    down_with(LAST(0)->id, 7, 0);
+    CU_ASSERT_EQUAL(world_count(DRAINED), 0);
+    CU_ASSERT_PTR_NULL(world_last(CLOSE, LAST(1)->id));
+    supervisor_drain(world.s, world.now, 90000); /* later: nothing new */
+    supervisor_drain(world.s, world.now, 2000);
+    world_pass(1999);
+    CU_ASSERT_PTR_NULL(world_last(CLOSE, LAST(1)->id));
+    world_pass(1);
+    CU_ASSERT_PTR_NOT_NULL(world_last(CLOSE, LAST(1)->id));
+    down_with(LAST(1)->id, 1, 2);
+    CU_ASSERT_EQUAL(world_count(DRAINED), 1);
+    world_pass(5000);
+    struct cv_drained d = supervisor_drained(world.s, world.now);
+    CU_ASSERT_EQUAL(d.finished, 8);
+    CU_ASSERT_EQUAL(d.cut, 2);
+    CU_ASSERT_EQUAL(d.ms, 3000);
+    CU_ASSERT_EQUAL(world_count(END), 0);
+    world_end();
+}
+
+static void count_links(void *arg, const struct cv_link *link)
+{
+    unsigned *n = arg;
+    n[link->state]++;
+    if (link->state == CV_LINK_REGISTERED) {
+        CU_ASSERT_EQUAL(link->registered_ms, 1500);
+        CU_ASSERT_EQUAL(link->rtt_us, 2300);
+        CU_ASSERT_STRING_EQUAL(link->protocol, "quic");
+    }
+}
+
+static void tells_its_connections(void)
+{
+    unsigned n[3] = { 0 };
+    world_begin(2);
+    world_addresses(4);
+    world_connect(0);
+    struct conn_report r = { .id = LAST(0)->id, .what = CONN_SAMPLE, .rtt_us = 2300 };
+    supervisor_report(world.s, world.now, &r);
+    world_pass(1500);
+    supervisor_each(world.s, world.now, count_links, n);
+    CU_ASSERT_EQUAL(n[CV_LINK_REGISTERED], 1);
+    CU_ASSERT_EQUAL(n[CV_LINK_CONNECTING], 1);
+    supervisor_drain(world.s, world.now, 60000);
+    memset(n, 0, sizeof(n));
+    supervisor_each(world.s, world.now, count_links, n);
+    CU_ASSERT_EQUAL(n[CV_LINK_LEAVING], 1);
     world_end();
 }
 
@@ -944,6 +1010,7 @@ SUITE(supervisor, TEST(starts_the_first_connection_alone),
       TEST(shutdown_takes_no_longer_than_the_grace_period), TEST(a_grace_period_of_0_closes_at_once),
       TEST(an_edge_that_does_not_answer_cannot_hold_up_an_idle_process),
       TEST(an_edge_that_closes_has_unregistered), TEST(drains_without_ending_and_ends_later),
+      TEST(a_drain_tells_what_it_finished_and_what_it_cut), TEST(tells_its_connections),
       TEST(a_new_token_proves_itself_before_the_others_follow), TEST(a_new_token_that_is_refused_is_dropped),
       TEST(a_new_token_that_meets_trouble_is_tried_again), TEST(replaces_connections_whose_path_is_gone),
       TEST(tries_at_once_when_the_network_comes_back), TEST(replaces_everything_after_a_sleep));

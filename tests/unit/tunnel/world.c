@@ -77,6 +77,12 @@ static void on_keep_old(void *arg)
     record(KEEP_OLD);
 }
 
+static void on_drained(void *arg)
+{
+    (void)arg;
+    record(DRAINED);
+}
+
 static void on_end(void *arg, int status)
 {
     (void)arg;
@@ -114,8 +120,8 @@ static bool on_source(void *arg, const struct sockaddr_storage *to, struct socka
 }
 
 static const struct sup_ops ops = { on_dial,  on_unregister, on_close,    on_goodbye,  on_watch,
-                                    on_timer, on_announce,   on_replaced, on_keep_old, on_end,
-                                    on_log,   on_random,     on_source };
+                                    on_timer, on_announce,   on_replaced, on_keep_old, on_drained,
+                                    on_end,   on_log,        on_random,   on_source };
 
 void world_begin(unsigned connections)
 {

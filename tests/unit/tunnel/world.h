@@ -5,7 +5,7 @@
 
 #include <netinet/in.h>
 
-enum act { DIAL, UNREGISTER, CLOSE, GOODBYE, ANNOUNCE, REPLACED, KEEP_OLD, END, LOG };
+enum act { DIAL, UNREGISTER, CLOSE, GOODBYE, ANNOUNCE, REPLACED, KEEP_OLD, DRAINED, END, LOG };
 struct action {
     enum act what;
     int64_t at;

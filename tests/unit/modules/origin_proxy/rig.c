@@ -1,6 +1,7 @@
 /* rig.c: origin_proxy on a worker of its own, between a scripted edge and an origin that the test plays itself. */
 #include "rig.h"
 
+#include "culvert/operate.h"
 #include "request/config.h"
 
 #include <arpa/inet.h>
@@ -118,7 +119,7 @@ static void listen_on_loopback(struct rig *r)
 struct rig *rig_new(void)
 {
     struct rig *r = rig = cv_xcalloc(1, sizeof(*r));
-    log_level_set(CV_FATAL); /* failures are what most of these tests are about */
+    cv_log_level_set(CV_FATAL); /* failures are what most of these tests are about */
     r->limits = (struct limits_conf){ .memory = { 8 << 20 }, .requests = 1000, .pipe = { 50000 } };
     r->conf = (struct origin_conf){ .half_close_timeout = { 30000 },
                                     .max_response_headers = { 4096 },
@@ -155,7 +156,7 @@ void rig_free(struct rig *r)
     close(r->listener);
     free(r);
     rig = NULL;
-    log_level_set(CV_INFO);
+    cv_log_level_set(CV_INFO);
 }
 
 struct origin_worker *rig_worker(struct rig *r)

@@ -158,6 +158,7 @@ enum command_what {
     COMMAND_MODULES,
     COMMAND_OPTIONS_INI,
     COMMAND_OPTIONS_MARKDOWN,
+    COMMAND_DOCTOR,
     COMMAND_WORD, /* `word` is answered: its arguments are argc, argv */
     COMMAND_DONE, /* help or version was printed, or usage was wrong: exit with `status` */
 };
@@ -166,6 +167,7 @@ struct command {
     int status;
     const char *ini;         /* --config, --check; NULL for none */
     const struct word *word; /* COMMAND_WORD */
+    bool json;               /* COMMAND_DOCTOR */
     int argc;
     char **argv;
     struct said *said; /* environment, then flags: later ones win. Lives as long as the process */
@@ -188,6 +190,7 @@ enum {                                          /* where a flag may stand */
        FLAG_TUNNEL = 1,                         /* before the word run                               */
        FLAG_RUN = 2,                            /* behind it                                         */
        FLAG_OWN = 4,                            /* anywhere: ours                                    */
+       FLAG_DOCTOR = 16,                        /* behind the word doctor                            */
        FLAG_ORIGIN = FLAG_TUNNEL | FLAG_RUN | 8 /* either; says how the one service of --url is used */
 };
 enum flag_type { FLAG_BOOL, FLAG_INT, FLAG_MS, FLAG_STR, FLAG_LIST };
@@ -220,6 +223,7 @@ bool flag_word(const char *words, const char *word); /* is it one of "a|b"? word
 void help_program(FILE *);
 void help_tunnel(FILE *);
 void help_run(FILE *);
+void help_doctor(FILE *);
 void version_print(FILE *);
 
 /* ---- generation.c: everything that is configured, checked as a whole ----------------------------------- */

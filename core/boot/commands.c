@@ -8,6 +8,7 @@
 const struct word word_table[] = {
     { "tunnel", "tunnel [TUNNEL FLAGS] run [RUN FLAGS]", "Connect a tunnel; flags as cloudflared takes them",
       .run = NULL },
+    { "doctor", "doctor [FLAGS]", "Tell whether a tunnel could come up here, and why not", .run = NULL },
     { "guard", "guard show", "Print what [cluster_guard] can ask for here", .module = "cluster_guard",
       .arguments = "show" },
     { "hash-key", "hash-key", "A key on stdin to a line for bearer_keys", .module = "access_headers" },

@@ -3,11 +3,15 @@
 
 #include <string.h>
 
-/* What of the command line stands before the cursor decides which flags may follow. */
+/* The word that led to where the cursor is decides which flags, and which word, may follow. */
 static const struct {
-    const char *name;
+    const char *name, *from; /* from: the place in which the word `name` leads here */
     unsigned where;
-} places[] = { { "own", FLAG_OWN }, { "tunnel", FLAG_OWN | FLAG_TUNNEL }, { "run", FLAG_OWN | FLAG_RUN } };
+    const char *word;
+} places[] = { { "own", "", FLAG_OWN, NULL },
+               { "tunnel", "own", FLAG_OWN | FLAG_TUNNEL, "run" },
+               { "run", "tunnel", FLAG_OWN | FLAG_RUN, NULL },
+               { "doctor", "own", FLAG_OWN | FLAG_TUNNEL | FLAG_RUN | FLAG_DOCTOR, NULL } };
 enum { PLACES = sizeof(places) / sizeof(places[0]) };
 
 static bool offered(const struct flag *f, unsigned where)
@@ -69,10 +73,11 @@ static void print_bash(FILE *out)
           "    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} place=own first= "
           "word\n"
           "    for word in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do\n"
-          "        case $place:$word in\n"
-          "        own:tunnel) place=tunnel ;;\n"
-          "        tunnel:run) place=run ;;\n"
-          "        own:[!-]*) first=$word ;;\n"
+          "        case $place:$word in\n",
+          out);
+    for (size_t p = 1; p < PLACES; p++)
+        fprintf(out, "        %s:%s) place=%s ;;\n", places[p].from, places[p].name, places[p].name);
+    fputs("        own:[!-]*) first=$word ;;\n"
           "        esac\n"
           "    done\n"
           "    case $previous in\n",
@@ -96,7 +101,7 @@ static void print_bash(FILE *out)
     for (size_t p = 0; p < PLACES; p++) {
         fprintf(out, "    %s:%s) words='", places[p].name, places[p].where == FLAG_OWN ? "" : "*");
         flag_list(out, places[p].where, " ");
-        fputs(places[p].where == FLAG_OWN ? " " : places[p].where & FLAG_TUNNEL ? " run" : "", out);
+        fprintf(out, " %s", places[p].word ? places[p].word : "");
         if (places[p].where == FLAG_OWN)
             word_list(out);
         fputs("' ;;\n", out);
@@ -141,10 +146,10 @@ static void print_zsh(FILE *out)
           "    typeset -A opt_args\n"
           "    local place=own i at=1\n"
           "    for (( i = 2; i < CURRENT; i++ )); do\n"
-          "        case $place:$words[i] in\n"
-          "        own:tunnel) place=tunnel at=$i ;;\n"
-          "        tunnel:run) place=run at=$i ;;\n",
+          "        case $place:$words[i] in\n",
           out);
+    for (size_t p = 1; p < PLACES; p++)
+        fprintf(out, "        %s:%s) place=%s at=$i ;;\n", places[p].from, places[p].name, places[p].name);
     for (size_t i = 0; i < word_count; i++)
         if (word_table[i].arguments)
             fprintf(out, "        own:%s) place=%s ;;\n", word_table[i].name, word_table[i].name);
@@ -165,7 +170,7 @@ static void print_zsh(FILE *out)
         fputs("    ) ;;\n", out);
     }
     fputs("    esac\n"
-          "    [[ $PREFIX == -* || $place == run ]] || case $place in\n"
+          "    [[ $PREFIX == -* ]] || case $place in\n"
           "    own) compadd -- ",
           out);
     word_list(out);
@@ -195,6 +200,9 @@ static void fish_flag(FILE *out, const struct flag *f, const char *when)
 
 static void print_fish(FILE *out)
 {
+    static const char after_tunnel[] = "'__fish_seen_subcommand_from tunnel doctor'";
+    static const char between[] =
+        "'__fish_seen_subcommand_from tunnel doctor; and not __fish_seen_subcommand_from run'";
     fputs("# Completion of culvert for fish: culvert completion fish | source\n"
           "complete -c cloudflared -w culvert\n"
           "complete -c culvert -f\n",
@@ -216,13 +224,12 @@ static void print_fish(FILE *out)
         const struct flag *f = &flag_table[i];
         if (offered(f, FLAG_OWN))
             fish_flag(out, f, "true");
-        else if (offered(f, FLAG_TUNNEL) && !offered(f, FLAG_RUN))
-            fish_flag(out, f,
-                      "'__fish_seen_subcommand_from tunnel; and not __fish_seen_subcommand_from run'");
         else if (offered(f, FLAG_TUNNEL))
-            fish_flag(out, f, "'__fish_seen_subcommand_from tunnel'");
+            fish_flag(out, f, offered(f, FLAG_RUN) ? after_tunnel : between);
         else if (offered(f, FLAG_RUN))
-            fish_flag(out, f, "'__fish_seen_subcommand_from run'");
+            fish_flag(out, f, "'__fish_seen_subcommand_from run doctor'");
+        else if (offered(f, FLAG_DOCTOR))
+            fish_flag(out, f, "'__fish_seen_subcommand_from doctor'");
     }
 }
 

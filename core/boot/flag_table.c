@@ -171,6 +171,7 @@ const struct flag flag_table[] = {
     { "modules", .type = FLAG_BOOL, OURS, .help = "Only list the modules that are found." },
     { "options", .type = FLAG_STR, OURS, .help = "Only print all options: as ini, or as markdown." },
     { "version", "v|V", .type = FLAG_BOOL, OURS, .help = "Only print the version." },
+    { "json", .type = FLAG_BOOL, .where = FLAG_DOCTOR, .effect = FLAG_ACTS, .help = "Report as JSON." },
     { "help", "h", .type = FLAG_BOOL, OURS, .help = "This text." },
 };
 const size_t flag_count = sizeof(flag_table) / sizeof(flag_table[0]);

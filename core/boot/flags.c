@@ -8,8 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum phase { BEFORE_TUNNEL, BEFORE_RUN, AFTER_RUN };
-static const char *const titles[] = { "culvert", "culvert tunnel", "culvert tunnel run" };
+enum phase { BEFORE_TUNNEL, BEFORE_RUN, AFTER_RUN, DOCTOR };
+static const char *const titles[] = { "culvert", "culvert tunnel", "culvert tunnel run", "culvert doctor" };
+static const unsigned allowed[] = { FLAG_TUNNEL, FLAG_TUNNEL, FLAG_RUN,
+                                    FLAG_TUNNEL | FLAG_RUN | FLAG_DOCTOR };
 
 struct parser {
     struct command *c;
@@ -178,10 +180,13 @@ static void act(struct parser *p, const struct flag *f, const char *text)
         c->what = COMMAND_OPTIONS_MARKDOWN;
     else if (strcmp(f->name, "options") == 0)
         usage(p, "Incorrect Usage: --options prints ini or markdown");
+    else if (strcmp(f->name, "json") == 0)
+        c->json = true;
     else if (strcmp(f->name, "version") == 0)
         version_print(stdout), done(p, 0);
     else if (strcmp(f->name, "help") == 0)
         (p->phase == AFTER_RUN    ? help_run
+         : p->phase == DOCTOR     ? help_doctor
          : p->phase == BEFORE_RUN ? help_tunnel
                                   : help_program)(stdout),
             done(p, 0);
@@ -224,7 +229,7 @@ static void take_flag(struct parser *p, char *arg)
     }
     char *value = strchr(name, '=');
     char *bare = keep(p->c, "%.*s", value ? (int)(value - name) : (int)strlen(name), name);
-    const struct flag *f = flag_find(bare, p->phase == AFTER_RUN ? FLAG_RUN : FLAG_TUNNEL);
+    const struct flag *f = flag_find(bare, allowed[p->phase]);
     static char yes[] = "true";
     if (!f)
         misplaced(p, bare);
@@ -259,6 +264,8 @@ static void take_word(struct parser *p, const char *word)
         p->phase = BEFORE_RUN;
     else if (p->phase == BEFORE_RUN && strcmp(word, "run") == 0)
         p->phase = AFTER_RUN;
+    else if (p->phase == BEFORE_TUNNEL && strcmp(word, "doctor") == 0)
+        p->phase = DOCTOR, p->c->what = COMMAND_DOCTOR;
     else if (strcmp(word, "help") == 0 || (p->phase == BEFORE_TUNNEL && strcmp(word, "h") == 0))
         act(p, flag_find("help", FLAG_OWN), "true");
     else if (p->phase == BEFORE_TUNNEL && strcmp(word, "version") == 0)

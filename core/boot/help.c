@@ -99,6 +99,18 @@ void help_run(FILE *out)
     print_flags(out, FLAG_RUN);
 }
 
+void help_doctor(FILE *out)
+{
+    fputs("culvert doctor [FLAGS]\n\n"
+          "Looks at what usually keeps a tunnel from coming up - configuration, token,\n"
+          "files of secrets, clock, DNS, port 7844, certificates, the services behind the\n"
+          "rules - and says how to mend it. Takes the flags of culvert tunnel and of run,\n"
+          "registers nothing. Exit status 0: a tunnel could come up.\n\n"
+          "FLAGS\n",
+          out);
+    print_flags(out, FLAG_DOCTOR | FLAG_OWN);
+}
+
 void version_print(FILE *out)
 {
     fprintf(out, "culvert version %s (OpenSSL %s, libevent %s)\n", CV_VERSION,

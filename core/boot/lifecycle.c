@@ -130,7 +130,7 @@ static void tunnel_ended(void *arg, int status)
     worker_quit(r->main);
 }
 
-static enum cv_error prepare(struct runtime *r, struct cv_err *err)
+enum cv_error runtime_prepare(struct runtime *r, struct cv_err *err)
 {
     local_setup(generation_core(r->g, CORE_ORIGINS), generation_core(r->g, CORE_REWRITE));
     struct tunnel_setup setup = {
@@ -157,7 +157,7 @@ static enum cv_error go_up(struct runtime *r, struct cv_err *err)
     return error ? error : tunnel_start(err);
 }
 
-static void take_down(struct runtime *r, bool prepared)
+void runtime_take_down(struct runtime *r, bool prepared)
 {
     threads_stop(r);
     cv_timer_clear(&r->sweep);
@@ -177,12 +177,12 @@ static void take_down(struct runtime *r, bool prepared)
 static void run(struct runtime *r, const struct problems *warnings)
 {
     struct cv_err err = { "" };
-    enum cv_error error = prepare(r, &err);
+    enum cv_error error = runtime_prepare(r, &err);
     bool prepared = error == CV_OK;
     if (error == CV_E_DENIED) { /* the token: cloudflared's words and no others */
         fprintf(stderr, "%s\n", err.text);
         r->status = EXIT_USAGE;
-        take_down(r, false);
+        runtime_take_down(r, false);
         return;
     }
     log_start();
@@ -196,7 +196,7 @@ static void run(struct runtime *r, const struct problems *warnings)
     } else {
         run_until_end(r);
     }
-    take_down(r, prepared);
+    runtime_take_down(r, prepared);
 }
 
 static bool token_is_missing(const struct generation *g)

@@ -61,6 +61,12 @@ static inline struct conf *instance_conf(const struct runtime *r, const struct c
     return i->id == 0 ? NULL : r->g->modules[i->id - 1].conf;
 }
 
+/* ---- lifecycle.c: what a start does before anything dials, and the end ---------------------------------- */
+
+/* Rules, TLS, token: see tunnel_prepare(). threads_make() came before. */
+enum cv_error runtime_prepare(struct runtime *, struct cv_err *);
+void runtime_take_down(struct runtime *, bool prepared); /* from whatever point was reached */
+
 /* ---- reload.c -------------------------------------------------------------------------------------------- */
 
 /* Reads and checks everything anew. Good: it is in force when this returns. Bad, or more than live options

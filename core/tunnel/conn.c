@@ -271,7 +271,7 @@ static struct connection *new_connection(const struct conn_order *o)
     c->previous_attempts = o->previous_attempts;
     c->worker = o->worker;
     c->edge = worker_self(o->worker, o->edge);
-    c->credentials = credentials_ref(o->credentials);
+    c->credentials = o->credentials ? credentials_ref(o->credentials) : NULL;
     c->bury.run = on_bury;
     c->sample.fire = on_sample;
     return c;

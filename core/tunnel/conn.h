@@ -22,7 +22,7 @@ struct conn_order {
     const struct cv_instance *edge;
     struct sockaddr_storage addr, bind; /* bind: family 0 for none */
     unsigned previous_attempts;
-    struct credentials *credentials; /* one more reference is taken */
+    struct credentials *credentials; /* one more reference is taken; NULL: only to see whether it comes up */
 };
 
 /* What a worker tells of a connection. DOWN is the last one of an id. */

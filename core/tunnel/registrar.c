@@ -109,7 +109,8 @@ void stream_configure(struct stream *s, uint64_t ticket, int32_t version, struct
 static bool match(const struct cv_self *self, const struct cv_req *req)
 {
     (void)self;
-    return req->type == CV_CONTROL || req->type == CV_RPC || req->type == CV_CONFIG;
+    bool ours = req->type == CV_CONTROL || req->type == CV_RPC || req->type == CV_CONFIG;
+    return ours && (!req->conn || connection_of(req->conn)->credentials);
 }
 
 static void open_stream(const struct cv_self *self, struct cv_req *req)

@@ -21,7 +21,7 @@ static void the_man_page_has_every_flag_that_help_has(void)
 {
     char *page = culvert("manual", "culvert");
     for (size_t i = 0; i < flag_count; i++) {
-        char name[100], *to = name;
+        char name[100] = "\\fB\\-\\-", *to = name + strlen(name);
         for (const char *from = flag_table[i].name; *from; from++)
             to += snprintf(to, (size_t)(name + sizeof(name) - to), *from == '-' ? "\\-" : "%c", *from);
         CHECK_HOLDS(page, name);
@@ -90,6 +90,8 @@ static void bash_completes_words_flags_and_values_where_they_may_stand(void)
         { "culvert tunnel --protocol q", " quic ", "http2" },
         { "culvert tunnel --loglevel ", " warn ", "--" },
         { "culvert completion ", " bash zsh fish ", "--" },
+        { "culvert doctor --js", " --json ", "tunnel" },
+        { "culvert doctor --token-", " --token-file ", "--grace" },
         { "culvert --opt", " --options ", "tunnel" },
         { "culvert tunnel --no-up", " ", "--no-update-check" },
     };

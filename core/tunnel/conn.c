@@ -108,8 +108,8 @@ static void run_buried(void *arg)
 /* ---- worker: what it carries ---------------------------------------------------------------------------- */
 
 struct tally {
-    uint64_t mark; /* changes when any stream begins, ends or gets a byte across */
-    unsigned open, stuck;
+    uint64_t mark;                 /* changes when any stream begins, ends or gets a byte across */
+    unsigned open, stuck, written; /* written: the origin is through, the edge has not taken all yet */
 };
 
 /* Waits for the edge: to take what we have, or to send the body that it announced. An idle WebSocket or an answer that
@@ -123,12 +123,13 @@ static bool is_stuck(const struct request *r)
 
 static struct tally count_requests(const struct connection *c)
 {
-    struct tally t = { 0, 0, 0 };
+    struct tally t = { 0 };
     for (const struct request *r = c->base.requests; r; r = r->conn_next) {
         if (r->pub.type > CV_TCP)
             continue;
         t.open++;
         t.stuck += is_stuck(r);
+        t.written += r->step == STEP_BODY && r->down.finished;
         t.mark += r->pub.id * 0x9e3779b97f4a7c15u + r->up.total + r->down.total - r->down.held;
     }
     return t;
@@ -175,9 +176,11 @@ static void tell_observers(struct connection *c, int what, enum cv_error why)
 static void go_down(struct connection *c, enum cv_error why, const char *text)
 {
     c->is_down = true;
+    struct tally t = count_requests(c);
     struct conn_report report = { .what = CONN_DOWN,
                                   .error = why,
-                                  .open = count_requests(c).open,
+                                  .open = t.open,
+                                  .written = t.written,
                                   .finished = (unsigned)(c->base.ended - c->ended_before) };
     snprintf(report.text, sizeof(report.text), "%s", text);
     connection_report(c, &report);

@@ -50,8 +50,10 @@ struct conn_report {
     uint8_t uuid[16];
     char location[CONN_LOCATION];
     /* SAMPLE, DOWN */
-    unsigned open;     /* requests of visitors; DOWN: that were cut                                       */
-    unsigned finished; /* DOWN: that ended since it was unregistered                                      */
+    unsigned open; /* requests of visitors                                                               */
+    /* DOWN */
+    unsigned written;  /* of those: all is written, and the edge has not said that it has it             */
+    unsigned finished; /* requests that ended since it was unregistered                                  */
     /* SAMPLE */
     int64_t rtt_us;   /* -1: not known                                                                   */
     bool moved;       /* since the last sample something was begun, ended or got bytes across            */

@@ -527,13 +527,13 @@ void cv_drain(struct cv_ms limit)
     if (!supervisor_draining(tunnel.supervisor))
         log_line(CV_INFO, NULL,
                  "Draining: connections are unregistered, requests under way finish, the process stays");
-    supervisor_drain(tunnel.supervisor, clock_ms(), limit.ms);
+    supervisor_drain(tunnel.supervisor, clock_ms(), limit.ms < 0 ? conf()->grace_period.ms : limit.ms);
     count_connections();
 }
 
 void tunnel_drain(void)
 {
-    cv_drain(conf()->grace_period);
+    cv_drain((struct cv_ms){ CV_GRACE_PERIOD });
 }
 
 bool cv_drained(struct cv_drained *drained)

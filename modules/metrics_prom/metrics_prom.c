@@ -7,11 +7,25 @@
 
 enum { TIMEOUT_S = 10, MAX_HEADERS = 16384, MAX_BODY = 4096 };
 
-static const struct cv_option options[] = { CV_OPT(struct prom_conf, listen, "localhost:0",
-                                                   "Address of the metrics server, host:port. With port 0 "
-                                                   "the first free one of 20241 to 20245 is taken, "
-                                                   "else any."),
-                                            CV_OPT_END };
+static const struct cv_option options[] = {
+    CV_OPT(struct prom_conf, listen, "localhost:0",
+           "Address of the metrics server, host:port. With port 0 the first free one of 20241 to 20245 is "
+           "taken, else any."),
+    CV_OPT(struct prom_conf, token, "",
+           "Who shows it (Authorization: Bearer) may drain, reload and set the log level from anywhere. From "
+           "this machine that needs no token. Empty: only from this machine.",
+           .flags = CV_LIVE),
+    CV_OPT(struct prom_conf, ready_connections, "1",
+           "/ready: so many connections have to be registered. 0: they do not count.", .flags = CV_LIVE,
+           .min = 0, .max = 64),
+    CV_OPT(struct prom_conf, ready_rules, "yes",
+           "/ready: rules have to be there, from the edge or from here: without any, every request is 503.",
+           .flags = CV_LIVE),
+    CV_OPT(struct prom_conf, ready_modules, "yes",
+           "/ready: every module has to be able to do its work: the guard to admit, Access to check keys.",
+           .flags = CV_LIVE),
+    CV_OPT_END
+};
 
 static void log_address(const struct cv_self *self, int fd)
 {
@@ -56,6 +70,13 @@ static void fini(struct cv_self *self)
     cv_log(self, CV_INFO, NULL, "Metrics server stopped");
 }
 
+static void event(const struct cv_self *self, const struct cv_event *event)
+{
+    (void)self;
+    if (event->what == CV_EV_DRAINED)
+        drain_is_over();
+}
+
 CV_MODULE(metrics_prom, .summary = "Serves Prometheus metrics and probes over HTTP.", .options = options,
           .conf_size = sizeof(struct prom_conf), .init = init, .fini = fini,
-          .observer = &(const struct cv_observer_ops){ .event = NULL });
+          .observer = &(const struct cv_observer_ops){ .event = event });

@@ -1,6 +1,9 @@
-/* page.c: an answer of the metrics server, as every page gives it. */
+/* page.c: an answer of the metrics server, as every page gives it, and what a question may hold. */
 #include "pages.h"
 
+#include <event2/keyvalq_struct.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 const char text_type[] = "text/plain; charset=utf-8";
@@ -16,7 +19,45 @@ void page_answer(struct evhttp_request *req, int status, const char *type, struc
 
 void page_text(struct evhttp_request *req, int status, const char *text)
 {
+    page_printf(req, status, "%s", text);
+}
+
+void page_printf(struct evhttp_request *req, int status, const char *fmt, ...)
+{
     struct evbuffer *body = evbuffer_new();
-    evbuffer_add(body, text, strlen(text));
+    va_list args;
+    va_start(args, fmt);
+    evbuffer_add_vprintf(body, fmt, args);
+    va_end(args);
     page_answer(req, status, text_type, body);
+}
+
+void page_add_json(struct evbuffer *out, struct cv_str s)
+{
+    evbuffer_add(out, "\"", 1);
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        if (c == '"' || c == '\\')
+            evbuffer_add_printf(out, "\\%c", c);
+        else if (c == '\n')
+            evbuffer_add(out, "\\n", 2);
+        else if (c < ' ' || c == 0x7f)
+            evbuffer_add_printf(out, "\\u%04x", c);
+        else
+            evbuffer_add(out, s.p + i, 1);
+    }
+    evbuffer_add(out, "\"", 1);
+}
+
+void page_argument(struct evhttp_request *req, const char *name, char *value, size_t size)
+{
+    struct evkeyvalq query = { 0 };
+    const char *text = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(req));
+    *value = '\0';
+    if (!text || evhttp_parse_query_str(text, &query) != 0)
+        return;
+    const char *found = evhttp_find_header(&query, name);
+    if (found && strlen(found) < size)
+        snprintf(value, size, "%s", found);
+    evhttp_clear_headers(&query);
 }

@@ -7,6 +7,9 @@
 
 struct prom_conf {
     const char *listen;
+    struct cv_secret token;
+    int ready_connections;
+    bool ready_rules, ready_modules;
 };
 
 /* listener.c: a listening socket at "host:port", or -1 with the reason in err. */

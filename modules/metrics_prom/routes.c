@@ -4,15 +4,24 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { READ = EVHTTP_REQ_GET | EVHTTP_REQ_HEAD };
+enum { READ = EVHTTP_REQ_GET | EVHTTP_REQ_HEAD, POST = EVHTTP_REQ_POST, PUT = EVHTTP_REQ_PUT };
 
 const struct page pages[] = {
-    { "/metrics", READ, page_metrics },         { "/ready", READ, page_ready },
-    { "/healthcheck", READ, page_healthcheck }, { "/config", READ, page_config },
-    { "/quicktunnel", READ, page_quicktunnel }, { .path = NULL },
+    { "/metrics", READ, ANYONE, page_metrics },
+    { "/startup", READ, ANYONE, page_startup },
+    { "/live", READ, ANYONE, page_live },
+    { "/ready", READ, ANYONE, page_ready },
+    { "/healthcheck", READ, ANYONE, page_healthcheck },
+    { "/config", READ, ANYONE, page_config },
+    { "/quicktunnel", READ, ANYONE, page_quicktunnel },
+    { "/drain", POST, OPERATOR, page_drain },
+    { "/reload", POST, OPERATOR, page_reload },
+    { "/loglevel", READ, ANYONE, page_loglevel },
+    { "/loglevel", PUT, OPERATOR, page_set_loglevel },
+    { .path = NULL },
 };
 
-static void refuse_method(struct evhttp_request *req, const struct page *page)
+static void refuse_method(struct evhttp_request *req, unsigned allowed)
 {
     static const struct {
         unsigned method;
@@ -23,7 +32,7 @@ static void refuse_method(struct evhttp_request *req, const struct page *page)
                     { EVHTTP_REQ_PUT, "PUT" } };
     char allow[64] = "";
     for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
-        if (page->methods & methods[i].method)
+        if (allowed & methods[i].method)
             snprintf(allow + strlen(allow), sizeof(allow) - strlen(allow), "%s%s", *allow ? ", " : "",
                      methods[i].name);
     evhttp_add_header(evhttp_request_get_output_headers(req), "Allow", allow);
@@ -33,13 +42,19 @@ static void refuse_method(struct evhttp_request *req, const struct page *page)
 void pages_dispatch(struct evhttp_request *req, void *self)
 {
     const char *path = evhttp_uri_get_path(evhttp_request_get_evhttp_uri(req));
-    const struct page *page = pages;
-    while (page->path && (!path || strcmp(page->path, path) != 0))
-        page++;
-    if (!page->path)
-        page_text(req, 404, "404 page not found\n");
-    else if (!(page->methods & evhttp_request_get_command(req)))
-        refuse_method(req, page);
+    unsigned method = evhttp_request_get_command(req), allowed = 0;
+    for (const struct page *page = pages; path && page->path; page++) {
+        if (strcmp(page->path, path) != 0)
+            continue;
+        allowed |= page->methods;
+        if (!(page->methods & method))
+            continue;
+        if (page->who == ANYONE || operator_asks(self, req))
+            page->answer(self, req);
+        return;
+    }
+    if (allowed)
+        refuse_method(req, allowed);
     else
-        page->answer(self, req);
+        page_text(req, 404, "404 page not found\n");
 }

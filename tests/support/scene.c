@@ -293,6 +293,11 @@ struct answer scene_metrics(struct scene *t, const char *target)
     return ask(NULL, t->metrics, "GET", target, "Host: metrics\r\n", NULL, 0);
 }
 
+struct answer scene_operate(struct scene *t, const char *method, const char *target, const char *fields)
+{
+    return ask(NULL, t->metrics, method, target, fields ? fields : "Host: localhost\r\n", NULL, 0);
+}
+
 double scene_metric(struct scene *t, const char *series)
 {
     char begin[160];

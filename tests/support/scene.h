@@ -66,7 +66,9 @@ struct answer scene_control(struct scene *, const char *method, const char *targ
 bool scene_wait(struct scene *, const char *query);              /* GET /wait?QUERY */
 unsigned scene_seen(struct scene *, const char *event);          /* lines of GET /log with that event */
 struct answer scene_metrics(struct scene *, const char *target); /* of culvert's metrics server */
-double scene_metric(struct scene *, const char *series);         /* 0: not there */
+/* fields: with Host; NULL: from this machine */
+struct answer scene_operate(struct scene *, const char *method, const char *target, const char *fields);
+double scene_metric(struct scene *, const char *series); /* 0: not there */
 bool scene_counts(struct scene *, const char *series,
                   double value); /* now, or soon: over QUIC a request is over once
                                                                        * the edge has acknowledged its end */

@@ -38,6 +38,7 @@ void cv_notes_each(void (*)(void *arg, const struct cv_note *), void *arg);
 
 /* Connections are unregistered, requests under way finish, at the latest after `limit` what is left is cut; the process
  * stays. Once more: a shorter limit counts. Observers get CV_EV_DRAINED on the main thread when nothing is left. */
+#define CV_GRACE_PERIOD INT64_C(-1) /* as limit: what [tunnel] says */
 void cv_drain(struct cv_ms limit);
 struct cv_drained {
     unsigned finished, cut; /* requests of visitors since the drain began */

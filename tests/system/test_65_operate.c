@@ -1,0 +1,319 @@
+/* test_65_operate.c: what the process tells of itself, and what an operator makes it do. */
+#include "scene.h"
+
+#include "culvert/culvert.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define OPERATOR_TOKEN "operator-41c2f0de77" /* test_90_secrets.c looks for it */
+
+/* ---- probes -------------------------------------------------------------------------------------------- */
+
+static void probe(struct scene *t, const char *target, int status)
+{
+    struct answer a = scene_metrics(t, target);
+    CU_ASSERT_EQUAL(a.status, status);
+    if (a.status != status)
+        fprintf(stderr, "  %s is %d: %s\n", target, a.status, answer_text(&a));
+    answer_free(&a);
+}
+
+static bool becomes(struct scene *t, const char *target, int status)
+{
+    for (long long until = now_in_ms() + PATIENCE_MS; now_in_ms() < until; sleep_ms(10)) {
+        struct answer a = scene_metrics(t, target);
+        int got = a.status;
+        answer_free(&a);
+        if (got == status)
+            return true;
+    }
+    return false;
+}
+
+/* /startup and /healthcheck are 200 in every row: a process that can answer is up. */
+static void probes_say(struct scene *t, int live, int ready, const char *reason)
+{
+    CU_ASSERT_TRUE(becomes(t, "/ready", ready));
+    struct answer a = scene_metrics(t, "/ready");
+    CHECK_STATUS(a, ready);
+    if (*reason)
+        CHECK_HOLDS(answer_text(&a), reason);
+    else
+        CU_ASSERT_PTR_NULL(strstr(answer_text(&a), "reason"));
+    answer_free(&a);
+    probe(t, "/startup", 200);
+    probe(t, "/live", live);
+    probe(t, "/healthcheck", 200);
+}
+
+static void an_edge_outage_ends_readiness_and_not_life(void)
+{
+    struct scene *t = scene_start(&(struct setup){ .transport = "http2" });
+    probes_say(t, 200, 200, "");
+    process_end(t->edge, 0);
+    probes_say(t, 200, 503, "\"reason\":\"0 of 1 connections registered\"}");
+    CU_ASSERT_EQUAL(scene_end(t, PATIENCE_MS), 0);
+    process_end_all();
+}
+
+static void the_ini_says_how_many_connections_are_enough(void)
+{
+    struct setup two = { .transport = "http2",
+                         .connections = 1,
+                         .ini = "[metrics_prom]\nready_connections = 2\n" };
+    struct scene *t = scene_start(&two);
+    probes_say(t, 200, 503, "\"readyConnections\":1,\"connectorId\":\"");
+    probes_say(t, 200, 503, "\"reason\":\"1 of 2 connections registered\"}");
+    scene_stop(t);
+}
+
+/* The document is refused: the last rule does not match everything. */
+static void without_rules_nothing_is_ready(void)
+{
+    struct setup none = { .transport = "quic",
+                          .rules = "{\"ingress\":[{\"hostname\":\"a.example\",\"service\":\"$ORIGIN\"}]}" };
+    struct scene *t = scene_start(&none);
+    probes_say(t, 200, 503, "no configuration has come");
+    struct answer a =
+        scene_control(t, "POST", "/config?version=2", "{\"ingress\":[{\"service\":\"http_status:404\"}]}");
+    CHECK_STATUS(a, 200);
+    answer_free(&a);
+    probes_say(t, 200, 200, "");
+    scene_stop(t);
+
+    none.ini = "[metrics_prom]\nready_rules = no\n";
+    t = scene_start(&none);
+    probes_say(t, 200, 200, "");
+    scene_stop(t);
+}
+
+static void a_module_that_cannot_work_is_not_ready(void)
+{
+    struct setup keys = { .transport = "http2",
+                          .ini = "[access_headers]\nassertion = required\nteam = example\naudience = a\n"
+                                 "certs_url = https://127.0.0.1:1/certs\n" };
+    struct scene *t = scene_start(&keys);
+    probes_say(t, 200, 503, "access_headers: the keys of the Access team cannot be had");
+    scene_stop(t);
+
+    struct setup guard = { .transport = "http2",
+                           .alone = true,
+                           .ini = "[cluster_guard]\ntunnel_id = 00000000-0000-4000-8000-000000000000\n"
+                                  "on_mismatch = wait\n[metrics_prom]\nready_connections = 0\n"
+                                  "ready_rules = no\n" };
+    t = scene_start(&guard);
+    probes_say(t, 200, 503, "cluster_guard: the token is of tunnel");
+    scene_stop(t);
+}
+
+static void write_file(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "we");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(f);
+    chmod(path, 0600);
+    fputs(text, f);
+    fclose(f);
+}
+
+static void a_worker_that_is_held_up_ends_life(void)
+{
+    static const char path[] = SUITE_BUILD "/tests/sleep-on";
+    write_file(path, "");
+    char ini[512];
+    snprintf(ini, sizeof(ini),
+             "[culvert]\nstuck_after = 500ms\nmodule_path = %s/modules, %s/tests/modules\n"
+             "[sleeper]\nwhile_exists = %s\n",
+             SUITE_BUILD, SUITE_BUILD, path);
+    struct scene *t = scene_start(&(struct setup){ .transport = "http2", .ini = ini });
+    probes_say(t, 200, 200, "");
+    struct http1 visitor;
+    CU_ASSERT_TRUE(scene_open(t, &visitor, "GET", "/sleep", NULL));
+    probes_say(t, 503, 503, "worker 1 has not turned its loop for ");
+    CU_ASSERT_TRUE(process_says(t->culvert, "ERR Worker 1 has not turned its loop for", PATIENCE_MS));
+    unlink(path);
+    CU_ASSERT_TRUE(http1_answer(&visitor, "GET"));
+    CU_ASSERT_EQUAL(visitor.status, 200);
+    http1_close(&visitor);
+    probes_say(t, 200, 200, "");
+    CU_ASSERT_TRUE(process_says(t->culvert, "Worker 1 turns again", PATIENCE_MS));
+    scene_stop(t);
+}
+
+/* ---- drain --------------------------------------------------------------------------------------------- */
+
+static sem_t held;
+
+static bool waits(struct http1 *h, void *unused)
+{
+    (void)unused;
+    http1_sendf(h, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha");
+    sem_within(&held, PATIENCE_MS);
+    http1_sendf(h, "lf");
+    return false;
+}
+
+/* A visitor whose answer is half there. */
+static struct scene *half_way(struct http1 *visitor, const char *transport)
+{
+    sem_init(&held, 0, 0);
+    struct scene *t = scene_start(&(struct setup){ .transport = transport, .origin = waits });
+    CU_ASSERT_TRUE_FATAL(scene_open(t, visitor, "GET", "/", NULL));
+    CU_ASSERT_TRUE(http1_answer(visitor, "GET"));
+    return t;
+}
+
+static void a_drain_is_answered_when_all_have_finished(void)
+{
+    for (each_transport(transport)) {
+        struct http1 visitor, operator;
+        struct scene *t = half_way(&visitor, transport);
+        CU_ASSERT_TRUE_FATAL(http1_connect(&operator, t->metrics));
+        http1_sendf(&operator, "POST /drain HTTP/1.1\r\nHost: %s\r\n\r\n", t->metrics);
+        CU_ASSERT_TRUE(process_says(t->culvert, "Unregistered tunnel connection", PATIENCE_MS));
+        probes_say(t, 200, 503, "\"reason\":\"draining\"");
+        sem_post(&held);
+        struct cv_buf body = { 0 };
+        CU_ASSERT_EQUAL(http1_read_all(&visitor, &body), 0);
+        CU_ASSERT_EQUAL(body.n, 4);
+        cv_buf_free(&body);
+        http1_close(&visitor);
+        CU_ASSERT_TRUE(http1_answer(&operator, "POST"));
+        CU_ASSERT_EQUAL(operator.status, 200);
+        CU_ASSERT_EQUAL(http1_read_all(&operator, & body), 0);
+        cv_buf_add(&body, "", 1);
+        CHECK_HOLDS((char *)body.p, "{\"drained\":true,\"finished\":1,\"cut\":0,\"ms\":");
+        cv_buf_free(&body);
+        http1_close(&operator);
+        struct answer again = scene_operate(t, "POST", "/drain?timeout=1s", NULL);
+        CHECK_HOLDS(answer_text(&again), "\"finished\":1,\"cut\":0,");
+        answer_free(&again);
+        scene_stop(t);
+    }
+}
+
+static void what_has_not_finished_in_time_is_cut_and_counted(void)
+{
+    for (each_transport(transport)) {
+        struct http1 visitor;
+        struct scene *t = half_way(&visitor, transport);
+        struct answer a = scene_operate(t, "POST", "/drain?timeout=300ms", NULL);
+        CHECK_STATUS(a, 200);
+        CHECK_HOLDS(answer_text(&a), "{\"drained\":true,\"finished\":0,\"cut\":1,\"ms\":");
+        answer_free(&a);
+        CU_ASSERT_TRUE(process_running(t->culvert));
+        sem_post(&held);
+        http1_close(&visitor);
+        scene_stop(t);
+    }
+}
+
+static void whoever_asked_for_a_drain_may_leave(void)
+{
+    struct http1 visitor, operator;
+    struct scene *t = half_way(&visitor, "http2");
+    CU_ASSERT_TRUE_FATAL(http1_connect(&operator, t->metrics));
+    http1_sendf(&operator, "POST /drain HTTP/1.1\r\nHost: %s\r\n\r\n", t->metrics);
+    CU_ASSERT_TRUE(process_says(t->culvert, "Unregistered tunnel connection", PATIENCE_MS));
+    http1_close(&operator);
+    sem_post(&held);
+    struct answer a = scene_operate(t, "POST", "/drain", NULL);
+    CHECK_STATUS(a, 200);
+    answer_free(&a);
+    http1_close(&visitor);
+    scene_stop(t);
+}
+
+/* ---- who may ------------------------------------------------------------------------------------------- */
+
+static void a_page_in_a_browser_cannot_give_orders(void)
+{
+    static const struct {
+        const char *fields;
+        int status;
+    } cases[] = {
+        { "Host: localhost\r\n", 200 },
+        { "Host: localhost:20241\r\n", 200 },
+        { "Host: 127.0.0.1:20241\r\n", 200 },
+        { "Host: [::1]:20241\r\n", 200 },
+        { "Host: evil.example.com\r\n", 403 }, /* a name that was bent to point here */
+        { "Host: localhost.example.com\r\n", 403 },
+        { "Host: 127.0.0.1.example.com\r\n", 403 },
+        { "", 403 },
+        { "Host: localhost\r\nOrigin: https://evil.example.com\r\n", 403 },
+        { "Host: localhost\r\nOrigin: null\r\n", 403 },
+        { "Host: evil.example.com\r\nAuthorization: Bearer " OPERATOR_TOKEN "\r\n", 200 },
+        { "Host: evil.example.com\r\nAuthorization: bearer " OPERATOR_TOKEN "\r\n", 200 },
+        { "Host: evil.example.com\r\nAuthorization: Bearer " OPERATOR_TOKEN "x\r\n", 403 },
+        { "Host: evil.example.com\r\nAuthorization: Bearer " OPERATOR_TOKEN " \r\nOrigin: null\r\n", 200 },
+        { "Host: evil.example.com\r\nAuthorization: Bearer \r\n", 403 },
+        { "Host: evil.example.com\r\nAuthorization: Basic " OPERATOR_TOKEN "\r\n", 403 },
+    };
+    static const char path[] = SUITE_BUILD "/tests/operator-token";
+    write_file(path, OPERATOR_TOKEN "\n");
+    struct scene *t = scene_start(&(struct setup){
+        .transport = "http2", .ini = "[metrics_prom]\ntoken = file:" SUITE_BUILD "/tests/operator-token\n" });
+    unlink(path);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct answer a = scene_operate(t, "PUT", "/loglevel?level=debug", cases[i].fields);
+        CU_ASSERT_EQUAL(a.status, cases[i].status);
+        if (a.status != cases[i].status)
+            fprintf(stderr, "  %d instead of %d for %s\n", a.status, cases[i].status, cases[i].fields);
+        answer_free(&a);
+    }
+    static const struct {
+        const char *method, *target;
+        int status;
+    } others[] = { { "GET", "/drain", 405 },
+                   { "GET", "/reload", 405 },
+                   { "POST", "/ready", 405 },
+                   { "POST", "/loglevel", 405 },
+                   { "PUT", "/loglevel?level=loud", 400 },
+                   { "PUT", "/loglevel", 400 },
+                   { "POST", "/drain?timeout=soon", 400 },
+                   { "POST", "/drain?timeout=-1s", 400 },
+                   { "POST", "/drain?timeout=99999h", 400 },
+                   { "POST", "/drain?timeout=1m30", 400 },
+                   { "GET", "/nothing", 404 } };
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        struct answer a = scene_operate(t, others[i].method, others[i].target, NULL);
+        CU_ASSERT_EQUAL(a.status, others[i].status);
+        if (a.status != others[i].status)
+            fprintf(stderr, "  %d for %s %s\n", a.status, others[i].method, others[i].target);
+        answer_free(&a);
+    }
+    probe(t, "/ready", 200);
+    scene_stop(t);
+}
+
+/* ---- the level of the log -------------------------------------------------------------------------------- */
+
+static void the_level_of_the_log_changes_while_it_runs(void)
+{
+    struct scene *t = scene_start(&(struct setup){ .transport = "http2" });
+    struct answer a = scene_operate(t, "PUT", "/loglevel?level=error", NULL);
+    CHECK_STATUS(a, 200);
+    CHECK_HOLDS(answer_text(&a), "{\"level\":\"error\"}");
+    answer_free(&a);
+    process_forget(t->culvert);
+    a = scene_get(t, "/");
+    answer_free(&a);
+    char *said = process_output(t->culvert);
+    CU_ASSERT_STRING_EQUAL(said, "");
+    free(said);
+    process_signal(t->culvert, SIGUSR2);
+    CU_ASSERT_TRUE(becomes(t, "/healthcheck", 200));
+    a = scene_operate(t, "GET", "/loglevel", NULL);
+    CHECK_HOLDS(answer_text(&a), "{\"level\":\"debug\"}");
+    answer_free(&a);
+    scene_stop(t);
+}
+
+SUITE(system_65_operate, TEST(an_edge_outage_ends_readiness_and_not_life),
+      TEST(the_ini_says_how_many_connections_are_enough), TEST(without_rules_nothing_is_ready),
+      TEST(a_module_that_cannot_work_is_not_ready), TEST(a_worker_that_is_held_up_ends_life),
+      TEST(a_drain_is_answered_when_all_have_finished),
+      TEST(what_has_not_finished_in_time_is_cut_and_counted), TEST(whoever_asked_for_a_drain_may_leave),
+      TEST(a_page_in_a_browser_cannot_give_orders), TEST(the_level_of_the_log_changes_while_it_runs));

@@ -162,6 +162,7 @@ enum command_what {
     COMMAND_WORD, /* `word` is answered: its arguments are argc, argv */
     COMMAND_DONE, /* help or version was printed, or usage was wrong: exit with `status` */
 };
+struct tunnel_setting; /* tunnel/tunnel.h */
 struct command {
     enum command_what what;
     int status;
@@ -173,8 +174,10 @@ struct command {
     struct said *said; /* environment, then flags: later ones win. Lives as long as the process */
     size_t n;
     const char **given; /* by flag: what was given on the command line or in the environment; NULL: was not */
-    char *settings;     /* "edge:[a b] token:*****": the flags given, by name; NULL for none */
-    bool token_given;   /* --token or TUNNEL_TOKEN with something in it */
+    struct tunnel_setting *origin_request; /* of the one service of --url */
+    size_t n_origin_request;
+    char *settings;   /* "edge:[a b] token:*****": the flags given, by name; NULL for none */
+    bool token_given; /* --token or TUNNEL_TOKEN with something in it */
     struct problems warnings;
     struct block *blocks;
 };
@@ -195,10 +198,11 @@ enum {                                          /* where a flag may stand */
 };
 enum flag_type { FLAG_BOOL, FLAG_INT, FLAG_MS, FLAG_STR, FLAG_LIST };
 enum flag_effect {
-    FLAG_SETS,   /* sets section.key                                     */
-    FLAG_SILENT, /* accepted; there is nothing here that it could change */
-    FLAG_WARNS,  /* accepted; but whoever sets it may expect something   */
-    FLAG_ACTS,   /* ours: handled by name                                */
+    FLAG_SETS,           /* sets section.key                                     */
+    FLAG_SILENT,         /* accepted; there is nothing here that it could change */
+    FLAG_WARNS,          /* accepted; but whoever sets it may expect something   */
+    FLAG_ORIGIN_REQUEST, /* `key` of the originRequest of --url's rule */
+    FLAG_ACTS,           /* ours: handled by name                                */
 };
 struct flag {
     const char *name;

@@ -3,9 +3,9 @@
 
 #include <string.h>
 
-#define T     FLAG_TUNNEL
-#define R     FLAG_RUN
-#define LOCAL .where = FLAG_ORIGIN, .effect = FLAG_WARNS, .hidden = true
+#define T           FLAG_TUNNEL
+#define R           FLAG_RUN
+#define LOCAL(json) .where = FLAG_ORIGIN, .effect = FLAG_ORIGIN_REQUEST, .hidden = true, .key = (json)
 
 const struct flag flag_table[] = {
     { "token", .where = R, .type = FLAG_STR, .env = "TUNNEL_TOKEN", .secret = true, .section = "tunnel",
@@ -98,21 +98,22 @@ const struct flag flag_table[] = {
     { "name", "n", .where = T, .type = FLAG_STR, .env = "TUNNEL_NAME", .hidden = true, .effect = FLAG_WARNS },
     { "overwrite-dns", "f", .where = T, .type = FLAG_BOOL, .env = "TUNNEL_FORCE_PROVISIONING_DNS",
       .hidden = true, .effect = FLAG_WARNS },
-    { "socks5", .type = FLAG_BOOL, .env = "TUNNEL_SOCKS", LOCAL },
-    { "proxy-connect-timeout", .type = FLAG_MS, LOCAL },
-    { "proxy-tls-timeout", .type = FLAG_MS, LOCAL },
-    { "proxy-tcp-keepalive", .type = FLAG_MS, LOCAL },
-    { "proxy-no-happy-eyeballs", .type = FLAG_BOOL, LOCAL },
-    { "proxy-keepalive-connections", .type = FLAG_INT, LOCAL },
-    { "proxy-keepalive-timeout", .type = FLAG_MS, LOCAL },
-    { "http-host-header", .type = FLAG_STR, .env = "TUNNEL_HTTP_HOST_HEADER", LOCAL },
-    { "origin-server-name", .type = FLAG_STR, .env = "TUNNEL_ORIGIN_SERVER_NAME", LOCAL },
-    { "origin-ca-pool", .type = FLAG_STR, .env = "TUNNEL_ORIGIN_CA_POOL", LOCAL },
-    { "no-tls-verify", .type = FLAG_BOOL, .env = "NO_TLS_VERIFY", LOCAL },
-    { "no-chunked-encoding", .type = FLAG_BOOL, .env = "TUNNEL_NO_CHUNKED_ENCODING", LOCAL },
-    { "http2-origin", .type = FLAG_BOOL, .env = "TUNNEL_ORIGIN_ENABLE_HTTP2", LOCAL },
-    { "proxy-address", .type = FLAG_STR, .env = "TUNNEL_PROXY_ADDRESS", LOCAL },
-    { "proxy-port", .type = FLAG_INT, .env = "TUNNEL_PROXY_PORT", LOCAL },
+    { "socks5", .type = FLAG_BOOL, .env = "TUNNEL_SOCKS", .instead = "socks", LOCAL("proxyType") },
+    { "proxy-connect-timeout", .type = FLAG_MS, LOCAL("connectTimeout") },
+    { "proxy-tls-timeout", .type = FLAG_MS, LOCAL("tlsTimeout") },
+    { "proxy-tcp-keepalive", .type = FLAG_MS, LOCAL("tcpKeepAlive") },
+    { "proxy-no-happy-eyeballs", .type = FLAG_BOOL, LOCAL("noHappyEyeballs") },
+    { "proxy-keepalive-connections", .type = FLAG_INT, LOCAL("keepAliveConnections") },
+    { "proxy-keepalive-timeout", .type = FLAG_MS, LOCAL("keepAliveTimeout") },
+    { "http-host-header", .type = FLAG_STR, .env = "TUNNEL_HTTP_HOST_HEADER", LOCAL("httpHostHeader") },
+    { "origin-server-name", .type = FLAG_STR, .env = "TUNNEL_ORIGIN_SERVER_NAME", LOCAL("originServerName") },
+    { "origin-ca-pool", .type = FLAG_STR, .env = "TUNNEL_ORIGIN_CA_POOL", LOCAL("caPool") },
+    { "no-tls-verify", .type = FLAG_BOOL, .env = "NO_TLS_VERIFY", LOCAL("noTLSVerify") },
+    { "no-chunked-encoding", .type = FLAG_BOOL, .env = "TUNNEL_NO_CHUNKED_ENCODING",
+      LOCAL("disableChunkedEncoding") },
+    { "http2-origin", .type = FLAG_BOOL, .env = "TUNNEL_ORIGIN_ENABLE_HTTP2", LOCAL("http2Origin") },
+    { "proxy-address", .type = FLAG_STR, .env = "TUNNEL_PROXY_ADDRESS", LOCAL("proxyAddress") },
+    { "proxy-port", .type = FLAG_INT, .env = "TUNNEL_PROXY_PORT", LOCAL("proxyPort") },
 
 #define IGNORED(where_, name_, ...)                                                                          \
     {                                                                                                        \

@@ -2,6 +2,8 @@
  * options. */
 #include "boot.h"
 
+#include "tunnel/tunnel.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
@@ -107,11 +109,28 @@ static void say(struct command *c, const struct flag *f, const char *text, const
     c->said[c->n++] = (struct said){ f->section, f->key, text, where, f->refusal, true };
 }
 
+/* As a document says it: durations are whole seconds there, and 0 means no limit. */
+static void say_of_origin(struct command *c, const struct flag *f, const char *text)
+{
+    struct tunnel_setting *s = &c->origin_request[c->n_origin_request++];
+    int64_t ms;
+    *s = (struct tunnel_setting){ f->key, text, f->type == FLAG_STR };
+    if (f->type == FLAG_BOOL)
+        s->value = strcmp(go_bool(text), "yes") == 0 ? "true" : "false";
+    else if (f->type == FLAG_MS && duration_parse(text, &ms))
+        s->value = keep(c, "%lld", (long long)(ms > 0 ? (ms + 999) / 1000 : ms / 1000));
+    else if (f->type == FLAG_INT)
+        s->value = keep(c, "%lld", strtoll(text, NULL, 0));
+    if (f->instead)
+        *s = (struct tunnel_setting){ f->key, strcmp(s->value, "true") == 0 ? f->instead : "", true };
+}
+
 static void take(struct command *c, const struct flag *f, const char *text, const char *where)
 {
     if (f->effect == FLAG_WARNS)
-        problem(&c->warnings, "%s has no effect in culvert%s", where,
-                f->where == FLAG_ORIGIN ? "; the rule's originRequest is the place for it" : "");
+        problem(&c->warnings, "%s has no effect in culvert", where);
+    if (f->effect == FLAG_ORIGIN_REQUEST)
+        say_of_origin(c, f, text);
     if (f->effect != FLAG_SETS || !*text)
         return;
     if (strcmp(f->name, "token") == 0)
@@ -321,6 +340,7 @@ void command_parse(struct command *c, int argc, char **argv)
     struct parser p = { .c = c, .argc = argc, .argv = argv, .at = 1 };
     p.given = block_alloc(&c->blocks, flag_count * sizeof(*p.given));
     c->said = block_alloc(&c->blocks, 2 * flag_count * sizeof(*c->said));
+    c->origin_request = block_alloc(&c->blocks, 2 * flag_count * sizeof(*c->origin_request));
     take_arguments(&p);
     if (!p.over)
         complete(&p);

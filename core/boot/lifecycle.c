@@ -142,6 +142,8 @@ enum cv_error runtime_prepare(struct runtime *r, struct cv_err *err)
         .n_edges = r->n_edges,
         .gates = r->gates,
         .n_gates = r->n_gates,
+        .origin_request = r->command->origin_request,
+        .n_origin_request = r->command->n_origin_request,
         .settings = r->command->settings,
         .ended = tunnel_ended,
         .arg = r,

@@ -110,7 +110,7 @@ static void flags(FILE *out, unsigned where)
     }
 }
 
-static void flags_without(FILE *out, enum flag_effect effect)
+static void flags_with(FILE *out, enum flag_effect effect)
 {
     const char *between = ".PP\n";
     for (size_t i = 0; i < flag_count; i++)
@@ -172,9 +172,11 @@ static void print_program(FILE *out)
     flags(out, FLAG_DOCTOR);
     fputs(".SH FLAGS WITHOUT EFFECT\nAccepted, so that command lines of cloudflared stay as they are:\n",
           out);
-    flags_without(out, FLAG_SILENT);
+    flags_with(out, FLAG_SILENT);
+    paragraph(out, "For the service of --url alone; the rules of the dashboard say it themselves:");
+    flags_with(out, FLAG_ORIGIN_REQUEST);
     paragraph(out, "Accepted with a warning, because whoever sets them may expect something:");
-    flags_without(out, FLAG_WARNS);
+    flags_with(out, FLAG_WARNS);
     fputs(".SH ENVIRONMENT\n", out);
     variables(out);
     fputs(".SH EXIT STATUS\n", out);

@@ -108,6 +108,8 @@ static void markdown_flags(FILE *out)
             fprintf(out, "%s`%.*s`", e == f->env ? "" : " or ", (int)strcspn(e, "|"), e);
         if (f->effect == FLAG_SETS)
             fprintf(out, " | `[%s] %s` |\n", f->section, f->key);
+        else if (f->effect == FLAG_ORIGIN_REQUEST)
+            fprintf(out, " | `%s` of the rule that `--url` makes |\n", f->key);
         else
             fprintf(out, " | nothing: accepted%s |\n", f->effect == FLAG_WARNS ? ", with a warning" : "");
     }

@@ -1,5 +1,6 @@
 /* orchestrator.c: applies configurations one after the other and answers only when every worker follows them. */
 #include "tunnel/orchestrator.h"
+#include "tunnel/tunnel.h"
 
 #include "culvert/operate.h"
 
@@ -234,12 +235,21 @@ static enum cv_error use_document(struct cv_str document, const char *option, st
     return CV_OK;
 }
 
-enum cv_error orchestrator_local_service(const char *url, struct cv_err *err)
+enum cv_error orchestrator_local_service(const char *url, const struct tunnel_setting *settings, size_t n,
+                                         struct cv_err *err)
 {
     struct cv_buf b = { 0 };
-    cv_buf_add(&b, "{\"ingress\":[{\"service\":", 23);
+    gojson_write(&b, "{\"ingress\":[{\"service\":");
     gojson_write_str(&b, cv_str_of(url));
-    cv_buf_add(&b, "}]}", 3);
+    gojson_write(&b, "}],\"originRequest\":{");
+    for (size_t i = 0; i < n; i++) {
+        gojson_write(&b, "%s\"%s\":", i ? "," : "", settings[i].key);
+        if (settings[i].text)
+            gojson_write_str(&b, cv_str_of(settings[i].value));
+        else
+            cv_buf_add(&b, settings[i].value, strlen(settings[i].value));
+    }
+    gojson_write(&b, "}}");
     enum cv_error e = use_document((struct cv_str){ (const char *)b.p, b.n }, "url", err);
     cv_buf_free(&b);
     return e;

@@ -16,7 +16,9 @@ typedef void config_done_fn(void *arg, const struct config_outcome *);
 /* workers is borrowed until orchestrator_free(). */
 void orchestrator_setup(struct cv_worker *main, struct cv_worker *const *workers, size_t n_workers);
 /* Rules in force until the edge sends some: all requests to one service, or a document of docs/protocol.md §16.2. */
-enum cv_error orchestrator_local_service(const char *url, struct cv_err *);
+struct tunnel_setting;
+enum cv_error orchestrator_local_service(const char *url, const struct tunnel_setting *, size_t n,
+                                         struct cv_err *);
 enum cv_error orchestrator_local_file(const char *name, struct cv_err *);
 /* Hands the rules to the workers for the first time. */
 void orchestrator_publish(void);

@@ -378,7 +378,8 @@ static void on_token(void *arg, struct token *take)
 static enum cv_error load_rules(struct cv_err *err)
 {
     if (given(conf()->url))
-        return orchestrator_local_service(conf()->url, err);
+        return orchestrator_local_service(conf()->url, tunnel.setup.origin_request,
+                                          tunnel.setup.n_origin_request, err);
     if (given(conf()->ingress_file))
         return orchestrator_local_file(conf()->ingress_file, err);
     return CV_OK;

@@ -1,6 +1,8 @@
 /* test_flags.c: the command line and the environment as cloudflared's users know them. */
 #include "boot_test.h"
 
+#include "tunnel/tunnel.h"
+
 #include <sys/mman.h>
 
 static const char token[] = "eyJhIjoidG9rZW4ifQ==";
@@ -248,6 +250,35 @@ static void settings_are_sorted_with_aliases_and_masked(void)
     command_free(&p.c);
 }
 
+static void origin_flags_describe_the_one_service_of_url(void)
+{
+    static const char *const wanted[][3] = {
+        { "httpHostHeader", "a\"b", "text" }, { "connectTimeout", "2", "" },
+        { "tcpKeepAlive", "-1", "" },         { "proxyType", "socks", "text" },
+        { "noTLSVerify", "true", "" },        { "httpHostHeader", "c", "text" },
+        { "keepAliveConnections", "16", "" }
+    };
+    enum { WANTED = sizeof(wanted) / sizeof(wanted[0]) };
+    struct parsed p;
+    parse(&p,
+          "culvert tunnel --url http://a:1 --proxy-connect-timeout 1500ms --proxy-tcp-keepalive -1s "
+          "--no-tls-verify "
+          "--http-host-header c run --socks5 --proxy-keepalive-connections 0x10",
+          (const char *const[]){ "TUNNEL_HTTP_HOST_HEADER", "a\"b", NULL });
+    CHECK_TEXT(p.err, "");
+    CHECK_TEXT(taken(&p.c.warnings), "");
+    size_t found = 0;
+    for (size_t i = 0; i < p.c.n_origin_request; i++)
+        for (size_t w = 0; w < WANTED; w++) {
+            const struct tunnel_setting *s = &p.c.origin_request[i];
+            found += strcmp(s->key, wanted[w][0]) == 0 && strcmp(s->value, wanted[w][1]) == 0 &&
+                     s->text == (*wanted[w][2] != 0);
+        }
+    CU_ASSERT_EQUAL(found, WANTED - 1); /* the flag hides the variable */
+    CU_ASSERT_EQUAL(p.c.n_origin_request, WANTED - 1);
+    command_free(&p.c);
+}
+
 static void what_has_no_effect_is_accepted_and_some_of_it_warned_of(void)
 {
     struct parsed p;
@@ -295,6 +326,6 @@ static void help_fits_on_eighty_columns(void)
 SUITE(flags, TEST(flags_set_options), TEST(a_flag_wins_over_its_variable_and_empty_is_absent),
       TEST(wrong_usage_ends_with_255_and_says_what), TEST(a_variable_that_does_not_parse_is_wrong_usage),
       TEST(commands_of_our_own), TEST(the_token_leaves_the_command_line),
-      TEST(settings_are_sorted_with_aliases_and_masked),
+      TEST(settings_are_sorted_with_aliases_and_masked), TEST(origin_flags_describe_the_one_service_of_url),
       TEST(what_has_no_effect_is_accepted_and_some_of_it_warned_of), TEST(the_table_is_whole),
       TEST(help_fits_on_eighty_columns));

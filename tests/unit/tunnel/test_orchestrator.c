@@ -3,6 +3,7 @@
 #include "request/route.h"
 #include "suite.h"
 #include "tunnel/orchestrator.h"
+#include "tunnel/tunnel.h"
 #include "vectors.h"
 
 #include <string.h>
@@ -97,14 +98,18 @@ static void has_rules_of_its_own_before_the_first(void)
     char *json = cv_config_json();
     CU_ASSERT_PTR_NOT_NULL(strstr(json, "{\"version\":-1,"));
     free(json);
-    CU_ASSERT_EQUAL(orchestrator_local_service("http://127.0.0.1:8080", &err), CV_OK);
+    static const struct tunnel_setting settings[] = { { "connectTimeout", "2", false },
+                                                      { "httpHostHeader", "a\"b", true } };
+    CU_ASSERT_EQUAL(orchestrator_local_service("http://127.0.0.1:8080", settings, 2, &err), CV_OK);
     orchestrator_publish();
     harness_turn(h);
     CU_ASSERT(cv_str_eq(h->worker->routes->rules[0].service, CV_STR("http://127.0.0.1:8080")));
+    CU_ASSERT_EQUAL(h->worker->routes->rules[0].settings.connect_timeout, 2);
+    CU_ASSERT(cv_str_eq(h->worker->routes->rules[0].settings.http_host_header, CV_STR("a\"b")));
     json = orchestrator_local_json();
     CU_ASSERT_PTR_NOT_NULL(strstr(json, "\"service\":\"http://127.0.0.1:8080\""));
     free(json);
-    CU_ASSERT_EQUAL(orchestrator_local_service("no url", &err), CV_E_CONF);
+    CU_ASSERT_EQUAL(orchestrator_local_service("no url", NULL, 0, &err), CV_E_CONF);
     CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "url: no url is an invalid address"));
     CU_ASSERT_EQUAL(orchestrator_local_file("/nonexistent", &err), CV_E_CONF);
     CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "/nonexistent: No such file"));

@@ -169,6 +169,7 @@ struct command {
     const char *ini;         /* --config, --check; NULL for none */
     const struct word *word; /* COMMAND_WORD */
     bool json;               /* COMMAND_DOCTOR */
+    const char *order[2];    /* argv of a word for a running process */
     int argc;
     char **argv;
     struct said *said; /* environment, then flags: later ones win. Lives as long as the process */
@@ -194,6 +195,7 @@ enum {                                          /* where a flag may stand */
        FLAG_RUN = 2,                            /* behind it                                         */
        FLAG_OWN = 4,                            /* anywhere: ours                                    */
        FLAG_DOCTOR = 16,                        /* behind the word doctor                            */
+       FLAG_ORDER = 32,                         /* behind a word for a running process               */
        FLAG_ORIGIN = FLAG_TUNNEL | FLAG_RUN | 8 /* either; says how the one service of --url is used */
 };
 enum flag_type { FLAG_BOOL, FLAG_INT, FLAG_MS, FLAG_STR, FLAG_LIST };
@@ -228,6 +230,7 @@ void help_program(FILE *);
 void help_tunnel(FILE *);
 void help_run(FILE *);
 void help_doctor(FILE *);
+void help_order(FILE *);
 void version_print(FILE *);
 
 /* ---- generation.c: everything that is configured, checked as a whole ----------------------------------- */
@@ -276,6 +279,8 @@ struct generation {
  * errors. */
 struct generation *generation_new(const struct command *, struct problems *errors, struct problems *warnings);
 void generation_free(struct generation *);
+/* The options of one section alone, whatever the others say: as ini, environment and flags have it. */
+struct conf *generation_section(const struct command *, const struct cv_module *, struct problems *errors);
 void generation_dump(const struct generation *, FILE *);
 static inline const void *generation_core(const struct generation *g, unsigned section)
 {
@@ -302,6 +307,7 @@ struct word {
     const char *module;                 /* its command() answers                 */
     int (*run)(const struct command *); /* the core answers; the exit status     */
     const char *arguments;              /* "bash|zsh": what may follow; for completion */
+    bool order; /* flags may follow, and make the module's options; its arguments are the word, --timeout */
 };
 extern const struct word word_table[];
 extern const size_t word_count;

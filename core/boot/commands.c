@@ -9,6 +9,12 @@ const struct word word_table[] = {
     { "tunnel", "tunnel [TUNNEL FLAGS] run [RUN FLAGS]", "Connect a tunnel; flags as cloudflared takes them",
       .run = NULL },
     { "doctor", "doctor [FLAGS]", "Tell whether a tunnel could come up here, and why not", .run = NULL },
+    { "drain", "drain [FLAGS]", "Have a running culvert finish, and take nothing new",
+      .module = "metrics_prom", .order = true },
+    { "ready", "ready [FLAGS]", "Tell whether a running culvert serves visitors", .module = "metrics_prom",
+      .order = true },
+    { "reload", "reload [FLAGS]", "Have a running culvert read its ini again", .module = "metrics_prom",
+      .order = true },
     { "guard", "guard show", "Print what [cluster_guard] can ask for here", .module = "cluster_guard",
       .arguments = "show" },
     { "hash-key", "hash-key", "A key on stdin to a line for bearer_keys", .module = "access_headers" },
@@ -31,7 +37,11 @@ const struct word *word_find(const char *name)
 
 static int run(const struct cv_module *m, const struct command *c)
 {
-    struct conf *conf = conf_new(m->name, m->options, m->conf_size);
+    struct problems errors = { .n = 0 };
+    struct conf *conf =
+        c->word->order ? generation_section(c, m, &errors) : conf_new(m->name, m->options, m->conf_size);
+    problems_print(&errors, stderr);
+    problems_free(&errors);
     const struct cv_instance instance = { .module = m, .name = m->name };
     CV_ASSERT(m->command);
     metrics_setup(1);

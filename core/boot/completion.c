@@ -11,7 +11,10 @@ static const struct {
 } places[] = { { "own", "", FLAG_OWN, NULL },
                { "tunnel", "own", FLAG_OWN | FLAG_TUNNEL, "run" },
                { "run", "tunnel", FLAG_OWN | FLAG_RUN, NULL },
-               { "doctor", "own", FLAG_OWN | FLAG_TUNNEL | FLAG_RUN | FLAG_DOCTOR, NULL } };
+               { "doctor", "own", FLAG_OWN | FLAG_TUNNEL | FLAG_RUN | FLAG_DOCTOR, NULL },
+               { "drain", "own", FLAG_OWN | FLAG_ORDER, NULL },
+               { "ready", "own", FLAG_OWN | FLAG_ORDER, NULL },
+               { "reload", "own", FLAG_OWN | FLAG_ORDER, NULL } };
 enum { PLACES = sizeof(places) / sizeof(places[0]) };
 
 static bool offered(const struct flag *f, unsigned where)
@@ -224,6 +227,10 @@ static void print_fish(FILE *out)
         const struct flag *f = &flag_table[i];
         if (offered(f, FLAG_OWN))
             fish_flag(out, f, "true");
+        else if (offered(f, FLAG_TUNNEL) && offered(f, FLAG_ORDER))
+            fish_flag(out, f, "'__fish_seen_subcommand_from tunnel doctor drain ready reload'");
+        else if (offered(f, FLAG_ORDER))
+            fish_flag(out, f, "'__fish_seen_subcommand_from drain ready reload'");
         else if (offered(f, FLAG_TUNNEL))
             fish_flag(out, f, offered(f, FLAG_RUN) ? after_tunnel : between);
         else if (offered(f, FLAG_RUN))

@@ -10,10 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum phase { BEFORE_TUNNEL, BEFORE_RUN, AFTER_RUN, DOCTOR };
-static const char *const titles[] = { "culvert", "culvert tunnel", "culvert tunnel run", "culvert doctor" };
-static const unsigned allowed[] = { FLAG_TUNNEL, FLAG_TUNNEL, FLAG_RUN,
-                                    FLAG_TUNNEL | FLAG_RUN | FLAG_DOCTOR };
+enum phase { BEFORE_TUNNEL, BEFORE_RUN, AFTER_RUN, DOCTOR, ORDER };
+static const char *const titles[] = { "culvert", "culvert tunnel", "culvert tunnel run", "culvert doctor",
+                                      "culvert drain" };
+static const unsigned allowed[] = { FLAG_TUNNEL, FLAG_TUNNEL, FLAG_RUN, FLAG_TUNNEL | FLAG_RUN | FLAG_DOCTOR,
+                                    FLAG_ORDER };
 
 struct parser {
     struct command *c;
@@ -201,11 +202,14 @@ static void act(struct parser *p, const struct flag *f, const char *text)
         usage(p, "Incorrect Usage: --options prints ini or markdown");
     else if (strcmp(f->name, "json") == 0)
         c->json = true;
+    else if (strcmp(f->name, "timeout") == 0)
+        c->order[1] = text, c->argc = 2;
     else if (strcmp(f->name, "version") == 0)
         version_print(stdout), done(p, 0);
     else if (strcmp(f->name, "help") == 0)
         (p->phase == AFTER_RUN    ? help_run
          : p->phase == DOCTOR     ? help_doctor
+         : p->phase == ORDER      ? help_order
          : p->phase == BEFORE_RUN ? help_tunnel
                                   : help_program)(stdout),
             done(p, 0);
@@ -262,6 +266,17 @@ static void take_flag(struct parser *p, char *arg)
         usage(p, "Incorrect Usage: flag needs an argument: -%s", bare);
 }
 
+/* The flags that follow say where the process is that the word is for. */
+static void take_order(struct parser *p, const struct word *word)
+{
+    p->phase = ORDER;
+    p->c->what = COMMAND_WORD;
+    p->c->word = word;
+    p->c->order[0] = word->name;
+    p->c->argc = 1;
+    p->c->argv = (char **)p->c->order;
+}
+
 /* All that follows is for whoever answers the word. */
 static void give_away(struct parser *p, const struct word *word)
 {
@@ -289,6 +304,8 @@ static void take_word(struct parser *p, const char *word)
         act(p, flag_find("help", FLAG_OWN), "true");
     else if (p->phase == BEFORE_TUNNEL && strcmp(word, "version") == 0)
         act(p, flag_find("version", FLAG_OWN), "true");
+    else if (known && known->order)
+        take_order(p, known);
     else if (known && (known->module || known->run))
         give_away(p, known);
     else

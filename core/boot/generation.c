@@ -233,6 +233,20 @@ struct generation *generation_new(const struct command *command, struct problems
     return generation_drop_bad(&b);
 }
 
+struct conf *generation_section(const struct command *command, const struct cv_module *m,
+                                struct problems *errors)
+{
+    struct problems warnings = { .n = 0 };
+    struct building b = { .command = command, .errors = errors, .warnings = &warnings };
+    struct core_section from = { m->name, m->summary, m->options, m->conf_size, m->check };
+    if (command->ini)
+        ini_read(&b.ini, command->ini, errors);
+    struct conf *conf = build(&b, section_named(&b.ini, m->name), m->name, &from);
+    ini_free(&b.ini);
+    problems_free(&warnings);
+    return conf;
+}
+
 void generation_free(struct generation *g)
 {
     if (!g)

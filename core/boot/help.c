@@ -111,6 +111,22 @@ void help_doctor(FILE *out)
     print_flags(out, FLAG_DOCTOR | FLAG_OWN);
 }
 
+void help_order(FILE *out)
+{
+    fputs("culvert drain|ready|reload [FLAGS]\n\n"
+          "Asks the culvert that runs here, at its metrics server: the address of\n"
+          "--metrics, TUNNEL_METRICS or the ini, else ports 20241 to 20245.\n\n"
+          "  drain   unregisters, lets requests finish, cuts what is left after --timeout\n"
+          "          (else after the grace period). The process stays until SIGTERM.\n"
+          "          Exit status 0: all have finished; 1: some were cut.\n"
+          "  ready   Exit status 0: it serves visitors; 1: not, and why; --timeout waits.\n"
+          "  reload  As SIGHUP. Exit status 0: in force; 1: refused, and why.\n\n"
+          "Exit status 2: nobody answers there, or this was not allowed.\n\n"
+          "FLAGS\n",
+          out);
+    print_flags(out, FLAG_ORDER | FLAG_OWN);
+}
+
 void version_print(FILE *out)
 {
     fprintf(out, "culvert version %s (OpenSSL %s, libevent %s)\n", CV_VERSION,

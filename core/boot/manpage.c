@@ -170,6 +170,8 @@ static void print_program(FILE *out)
     flags(out, FLAG_RUN);
     fputs(".SH FLAGS OF DOCTOR\nThose of tunnel and of run, and:\n", out);
     flags(out, FLAG_DOCTOR);
+    fputs(".SH FLAGS OF DRAIN, READY AND RELOAD\n", out);
+    flags(out, FLAG_ORDER);
     fputs(".SH FLAGS WITHOUT EFFECT\nAccepted, so that command lines of cloudflared stay as they are:\n",
           out);
     flags_with(out, FLAG_SILENT);

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FIRST_PORT = 20241, LAST_PORT = 20245, BACKLOG = 64 };
+enum { BACKLOG = 64 };
 
 static int bind_one(const struct addrinfo *a)
 {
@@ -50,7 +50,7 @@ static bool is_port(const char *text)
 }
 
 /* "host:port", "[v6]:port", ":port" */
-static bool split_address(const char *listen, char *host, size_t size, const char **port)
+bool listener_split(const char *listen, char *host, size_t size, const char **port)
 {
     const char *colon = strrchr(listen, ':');
     if (!colon)
@@ -84,7 +84,7 @@ int listener_open(const char *listen, struct cv_err *err)
     const char *port;
     struct cv_err why = { .text = "not host:port, with a port up to 65535" };
     int fd = -1;
-    if (split_address(listen, host, sizeof(host), &port))
+    if (listener_split(listen, host, sizeof(host), &port))
         fd = strcmp(port, "0") == 0 ? bind_known_port(host, &why) : bind_port(host, port, &why);
     if (fd < 0)
         cv_fail(err, CV_E_CONF,

@@ -78,5 +78,5 @@ static void event(const struct cv_self *self, const struct cv_event *event)
 }
 
 CV_MODULE(metrics_prom, .summary = "Serves Prometheus metrics and probes over HTTP.", .options = options,
-          .conf_size = sizeof(struct prom_conf), .init = init, .fini = fini,
+          .conf_size = sizeof(struct prom_conf), .init = init, .fini = fini, .command = ask_command,
           .observer = &(const struct cv_observer_ops){ .event = event });

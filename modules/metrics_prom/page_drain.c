@@ -3,9 +3,6 @@
 #include "pages.h"
 
 #include <stdlib.h>
-#include <string.h>
-
-enum { LONGEST_MS = 24 * 3600 * 1000 };
 
 struct waiting {
     struct waiting *next;
@@ -52,39 +49,13 @@ void drain_is_over(void)
     }
 }
 
-/* "45", "45s", "1m30s", "500ms" to milliseconds; -1: is none of these. */
-static int64_t duration(const char *text)
-{
-    static const struct {
-        const char *unit;
-        int64_t ms;
-    } units[] = { { "ms", 1 }, { "s", 1000 }, { "m", 60000 }, { "h", 3600000 } };
-    int64_t sum = 0;
-    do {
-        size_t digits = strspn(text, "0123456789");
-        if (digits == 0 || digits > 9)
-            return -1;
-        int64_t n = strtol(text, NULL, 10), ms = sum == 0 && text[digits] == '\0' ? 1000 : -1;
-        text += digits;
-        for (size_t i = 0; ms < 0 && i < sizeof(units) / sizeof(units[0]); i++)
-            if (strncmp(text, units[i].unit, strlen(units[i].unit)) == 0) {
-                ms = units[i].ms;
-                text += strlen(units[i].unit);
-            }
-        if (ms < 0)
-            return -1;
-        sum += n * ms;
-    } while (*text && sum <= LONGEST_MS);
-    return sum <= LONGEST_MS ? sum : -1;
-}
-
 void page_drain(const struct cv_self *self, struct evhttp_request *req)
 {
     char text[32];
     struct cv_drained unused;
     (void)self;
     page_argument(req, "timeout", text, sizeof(text));
-    int64_t limit = *text ? duration(text) : CV_GRACE_PERIOD;
+    int64_t limit = *text ? duration_ms(text) : CV_GRACE_PERIOD;
     if (*text && limit < 0) {
         page_text(req, 400, "timeout: want a time such as 30s or 1m30s, at most 24h\n");
         return;

@@ -226,6 +226,50 @@ static void whoever_asked_for_a_drain_may_leave(void)
     scene_stop(t);
 }
 
+/* ---- the words of the command line --------------------------------------------------------------------- */
+
+/* `culvert WORD FLAGS --metrics ADDRESS`: its exit status, and that it said so. */
+static void word_says(const char *word, const char *flag, const char *metrics, int status, const char *said)
+{
+    const char *argv[] = { SUITE_BUILD "/culvert", word, "--metrics", metrics, flag, NULL };
+    struct process *p = process_start(argv, (const char *const[]){ "PATH=/nonexistent", NULL });
+    int got = process_end(p, PATIENCE_MS);
+    char *text = process_output(p);
+    CU_ASSERT_EQUAL(got, status);
+    CHECK_HOLDS(text, said);
+    free(text);
+}
+
+static void words_do_it_without_a_shell(void)
+{
+    static const char ini[] = "[log]\noutput = default\n[metrics_prom]\nready_connections = ";
+    char more[128], path[96];
+    struct http1 visitor;
+    sem_init(&held, 0, 0);
+    snprintf(more, sizeof(more), "%s1\n", ini);
+    struct scene *t = scene_start(&(struct setup){ .transport = "http2", .origin = waits, .ini = more });
+    snprintf(path, sizeof(path), "%s/ini", t->dir);
+    word_says("ready", NULL, t->metrics, 0, "{\"status\":200,\"readyConnections\":1,");
+    word_says("ready", NULL, "127.0.0.1:1", 2, "No culvert answers at 127.0.0.1:1.");
+    word_says("ready", "--timeout=soon", t->metrics, 255, "-timeout: parse error");
+    snprintf(more, sizeof(more), "%s2\n", ini);
+    write_file(path, more);
+    word_says("reload", NULL, t->metrics, 0, "{\"reloaded\":true,\"problems\":\"\"}");
+    word_says("ready", "--timeout=300ms", t->metrics, 1, "1 of 2 connections registered");
+    write_file(path, "[log]\nlevle = info\n");
+    word_says("reload", NULL, t->metrics, 1, "ini:2: [log] has no option \\\"levle\\\"");
+    CU_ASSERT_TRUE_FATAL(scene_open(t, &visitor, "GET", "/", NULL));
+    CU_ASSERT_TRUE(http1_answer(&visitor, "GET"));
+    word_says("drain", "--timeout=300ms", t->metrics, 1, "{\"drained\":true,\"finished\":0,\"cut\":1,");
+    sem_post(&held);
+    http1_close(&visitor);
+    scene_stop(t);
+
+    t = scene_start(&(struct setup){ .transport = "quic" });
+    word_says("drain", NULL, t->metrics, 0, "{\"drained\":true,\"finished\":0,\"cut\":0,");
+    scene_stop(t);
+}
+
 /* ---- who may ------------------------------------------------------------------------------------------- */
 
 static void a_page_in_a_browser_cannot_give_orders(void)
@@ -316,4 +360,5 @@ SUITE(system_65_operate, TEST(an_edge_outage_ends_readiness_and_not_life),
       TEST(a_module_that_cannot_work_is_not_ready), TEST(a_worker_that_is_held_up_ends_life),
       TEST(a_drain_is_answered_when_all_have_finished),
       TEST(what_has_not_finished_in_time_is_cut_and_counted), TEST(whoever_asked_for_a_drain_may_leave),
-      TEST(a_page_in_a_browser_cannot_give_orders), TEST(the_level_of_the_log_changes_while_it_runs));
+      TEST(words_do_it_without_a_shell), TEST(a_page_in_a_browser_cannot_give_orders),
+      TEST(the_level_of_the_log_changes_while_it_runs));

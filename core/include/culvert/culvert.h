@@ -317,7 +317,8 @@ struct cv_module {
     void (*stop)(struct cv_self *);                         /* each worker, all requests gone    */
     void (*fini)(struct cv_self *);                         /* main, once                        */
     /* `culvert WORD …` for the words that core/boot/commands.c gives this module: the arguments behind it, all options
-     * at their defaults, a loop but no traffic. Returns the exit status. */
+     * at their defaults, a loop but no traffic. Words for a running process get options as ini, environment and flags
+     * say, and as arguments the word itself and what --timeout says. Returns the exit status. */
     int (*command)(struct cv_self *, int argc, char **argv);
 };
 #define CV_MODULE(id, ...)                                                                                   \

@@ -310,8 +310,8 @@ static void the_table_is_whole(void)
 
 static void help_fits_on_eighty_columns(void)
 {
-    static void (*const helps[])(FILE *) = { help_program, help_tunnel, help_run, help_doctor };
-    for (size_t i = 0; i < 4; i++) {
+    static void (*const helps[])(FILE *) = { help_program, help_tunnel, help_run, help_doctor, help_order };
+    for (size_t i = 0; i < 5; i++) {
         char *text = NULL;
         size_t n;
         FILE *f = open_memstream(&text, &n);

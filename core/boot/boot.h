@@ -238,7 +238,7 @@ void version_print(FILE *);
 struct culvert_conf { /* section [culvert] */
     int workers;
     struct cv_list module_path;
-    bool error_header;
+    bool error_header, api_errors;
     struct cv_ms stuck_after;
 };
 extern const struct cv_option culvert_options[];

@@ -23,6 +23,11 @@ const struct cv_option culvert_options[] = {
         struct culvert_conf, stuck_after, "10s",
         "A worker thread whose loop has not turned for so long is stuck: it is logged, and /live fails. 0: "
         "never."),
+    CV_OPT(
+        struct culvert_conf, api_errors, "no",
+        "Whether requests of OpenAI's and Anthropic's APIs that fail before they are answered get the error "
+        "as JSON of that API, with its status. The edge passes that on as an answer, instead of its own "
+        "page for a connector that failed."),
     CV_OPT_END
 };
 

@@ -171,6 +171,7 @@ void runtime_take_down(struct runtime *r, bool prepared)
         tunnel_free();
     local_free();
     worker_free(r->main);
+    cells_free();
     metrics_free();
     reload_free(r);
     free(r->views);

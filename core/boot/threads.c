@@ -113,6 +113,7 @@ void threads_make(struct runtime *r)
         requests_setup(r->workers[i], limits);
         requests_heartbeat(r->workers[i], generation_core(r->g, CORE_SSE));
         requests_name_errors(r->workers[i], c->error_header);
+        requests_api_errors(r->workers[i], c->api_errors);
         make_view(r, r->workers[i]);
     }
 }

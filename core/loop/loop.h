@@ -142,4 +142,6 @@ void metrics_setup(unsigned n_threads);              /* before any series: main 
 void metrics_declare(const struct cv_metric *table); /* rows without labels are exported from now on, at 0 */
 void metrics_free(void);                             /* no thread counts any more                 */
 void metrics_thread_free(struct cv_worker *);
+
+void cells_free(void); /* cv_cell()'s: no thread uses them any more */
 #endif

@@ -36,6 +36,11 @@ int64_t cv_now(const struct cv_self *self)
     return clock_ms();
 }
 
+struct cv_str cv_section(const struct cv_self *self)
+{
+    return cv_str_of(self->instance ? self->instance->name : "");
+}
+
 struct event_base *cv_base(const struct cv_self *self)
 {
     return self->worker->base;

@@ -1,4 +1,5 @@
 /* request.c: the life of a request: made by an edge, woken at the end of a turn, failed, closed. */
+#include "request/api.h"
 #include "request/chain.h"
 #include "request/route.h"
 #include "request/sse.h"
@@ -67,6 +68,12 @@ void requests_name_errors(struct cv_worker *w, bool on)
 {
     struct stock *stock = w->stock;
     stock->name_errors = on;
+}
+
+void requests_api_errors(struct cv_worker *w, bool on)
+{
+    struct stock *stock = w->stock;
+    stock->api_errors = on;
 }
 
 unsigned requests_open(const struct cv_worker *w)
@@ -318,6 +325,17 @@ static void failure_head(struct request *r)
                       cv_print(req, "%s_%s", layer_of(r), cv_error_name(req->error)));
 }
 
+/* Not the text of the log: that names addresses, which are no visitor's business. */
+static void answer_failure(struct request *r, enum cv_error e)
+{
+    struct cv_req *req = &r->pub;
+    int status = cv_error_status(e);
+    char code[64];
+    snprintf(code, sizeof(code), "%s_%s", layer_of(r), cv_error_name(e));
+    api_refuse(req, status, code, (struct cv_ms){ status == 503 ? 1000 : 0 },
+               cv_print(req, "The request could not be served: %s.", cv_error_text(e)));
+}
+
 static void fail(struct request *r, enum cv_error e, struct cv_str text)
 {
     struct cv_req *req = &r->pub;
@@ -328,9 +346,16 @@ static void fail(struct request *r, enum cv_error e, struct cv_str text)
         cv_add(metric(M_REQUEST_ERRORS, NULL), 1);
         cv_add(METRIC(M_CULVERT_ERRORS, cv_str_of(cv_error_name(e))), 1);
     }
+    bool as_api = stock_of(r)->api_errors && req->type == CV_HTTP && api_shape_of(req);
+    bool answers = e != CV_E_CANCEL && r->step < STEP_BODY && r->step != STEP_NEW;
+    if (answers && as_api && r->step < STEP_HEAD) {
+        req->error = CV_OK;
+        r->failed = e;
+        answer_failure(r, e);
+        return;
+    }
     pipe_kill(&r->up);
     r->down.dead = true; /* its bytes stay until closed(): a transport may point to them until then */
-    bool answers = e != CV_E_CANCEL && r->step < STEP_BODY && r->step != STEP_NEW;
     if (answers)
         failure_head(r);
     go(r, answers ? STEP_HEAD : STEP_CLOSE);
@@ -394,7 +419,7 @@ static void close_request(struct request *r)
     struct cv_req *req = &r->pub;
     struct cv_worker *w = r->worker;
     struct conn_base *conn = (struct conn_base *)req->conn;
-    enum cv_error why = req->error;
+    enum cv_error why = req->error ? req->error : r->failed;
     sse_end(r);
     pipe_kill(&r->up);
     pipe_kill(&r->down);
@@ -406,7 +431,7 @@ static void close_request(struct request *r)
     }
     if (r->counted)
         tell_observers(r, why);
-    r->edge->instance->module->edge->end.closed(r->edge, req, r->edge_done ? CV_OK : why);
+    r->edge->instance->module->edge->end.closed(r->edge, req, r->edge_done ? CV_OK : req->error);
     if (r->counted)
         count_end(r);
     if (conn && req->type <= CV_TCP)

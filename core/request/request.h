@@ -31,6 +31,8 @@ void requests_teardown(struct cv_worker *);
 void requests_heartbeat(struct cv_worker *, const struct sse_conf *);
 /* From now on a failure is answered with the header culvert-error: layer_reason. */
 void requests_name_errors(struct cv_worker *, bool);
+/* From now on a failure of an API's request is an answer in that API's form. */
+void requests_api_errors(struct cv_worker *, bool);
 /* How many requests are open on this thread. */
 unsigned requests_open(const struct cv_worker *);
 

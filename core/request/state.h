@@ -29,14 +29,15 @@ struct request {
     struct request *prev, *next;           /* of the thread     */
     struct request *conn_prev, *conn_next; /* of the connection */
     enum step step;
-    unsigned at;         /* filter whose turn it is                       */
-    unsigned n_filtered; /* filters whose request() ran: they get closed  */
-    bool ready;          /* queued for the end of the turn                */
-    bool stepping;       /* the step is due: nobody is being waited for   */
-    bool waited;         /* filter `at` said CV_WAIT                      */
-    bool replied;        /* cv_req_reply(): the origin's say is over      */
-    bool counted;        /* a visitor's request, in the metrics           */
-    bool edge_done;      /* cv_req_done() was called                      */
+    enum cv_error failed; /* what the answer, sent as if all were well, is about */
+    unsigned at;          /* filter whose turn it is                       */
+    unsigned n_filtered;  /* filters whose request() ran: they get closed  */
+    bool ready;           /* queued for the end of the turn                */
+    bool stepping;        /* the step is due: nobody is being waited for   */
+    bool waited;          /* filter `at` said CV_WAIT                      */
+    bool replied;         /* cv_req_reply(): the origin's say is over      */
+    bool counted;         /* a visitor's request, in the metrics           */
+    bool edge_done;       /* cv_req_done() was called                      */
     uint8_t slots[] __attribute__((aligned(16)));
 };
 

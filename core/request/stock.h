@@ -22,6 +22,7 @@ struct stock {
     uint64_t next_id;
     const struct sse_conf *sse; /* requests_heartbeat() */
     bool name_errors;           /* requests_name_errors() */
+    bool api_errors;            /* requests_api_errors() */
     struct cv_series *pipe_memory, *bytes_up, *bytes_down, *total, *concurrent;
 };
 void stock_free_blocks(struct stock *);

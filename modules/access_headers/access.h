@@ -35,13 +35,7 @@ struct access_conf {
     struct cv_ms refresh, stale, refetch, fetch_limit;
 };
 
-/* ---- match.c: is the request one that the section is about? ---------------------------------------------- */
-
-/* A host may be "*.example.com"; an empty list is every host. The authority may have a port. */
-bool access_host_in(struct cv_list hosts, struct cv_str authority);
-/* A path is compared as origins may read it: %XX decoded, dots and double slashes resolved. One that cannot be
- * decoded is in every list, so that no spelling gets around a check. */
-bool access_path_in(struct cv_list prefixes, struct cv_str path);
+/* ---- match.c: does a visitor come from one of the networks? ------------------------------------------------ */
 
 struct access_net {
     uint8_t net[16]; /* IPv4 in IPv6 clothes */

@@ -242,13 +242,6 @@ static enum access_verdict check_assertion(struct access_worker *w, struct cv_re
     return check_client(c, client);
 }
 
-static bool concerns(const struct access_conf *c, const struct cv_req *req)
-{
-    return (access_host_in(c->hosts, req->authority) ||
-            (req->rule && req->rule->hostname.n && access_host_in(c->hosts, req->rule->hostname))) &&
-           access_path_in(c->paths, req->path);
-}
-
 /* ACCESS_PASS and ACCESS_BYPASS let it on, ACCESS_WAIT: access_resume() will ask again. */
 static enum access_verdict decide(struct access_worker *w, struct cv_req *req, const struct seen *seen)
 {
@@ -261,7 +254,7 @@ static enum access_verdict decide(struct access_worker *w, struct cv_req *req, c
     if (v)
         return v;
     slot->by_rule = false;
-    if (!concerns(c, req))
+    if (!cv_in_scope(req, c->hosts, c->paths))
         return ACCESS_PASS;
     bool bypass = seen->n_ip == 1 && !seen->disguised && access_nets_hold(w->bypass, w->n_bypass, seen->ip);
     v = bypass ? ACCESS_PASS : check_assertion(w, req, seen);

@@ -10,8 +10,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     struct access_net net;
     access_keys_unref(access_keys_read(s, &err));
     access_hashes_unref(access_hashes_read("keys", s, &err));
-    (void)access_path_in((struct cv_list){ &prefix, 1 }, s);
-    (void)access_host_in((struct cv_list){ &prefix, 1 }, s);
+    (void)cv_path_in((struct cv_list){ &prefix, 1 }, s);
+    (void)cv_host_in((struct cv_list){ &prefix, 1 }, s);
     if (access_net_read(s, &net))
         CV_ASSERT(net.bits <= 128);
     (void)access_bearer(&(struct access_shown){ s, s, 1, 1 }, true, NULL);

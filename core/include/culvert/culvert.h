@@ -99,6 +99,8 @@ struct cv_self {
     const struct cv_instance *instance;
 };
 
+struct cv_str cv_section(const struct cv_self *); /* the section it was made from: "access_headers api" */
+
 /* ---- options: one table gives parsing, file:line errors, --check, --dump and the manual -------------- */
 
 enum cv_type { CV_T_BOOL, CV_T_INT, CV_T_STR, CV_T_LIST, CV_T_MS, CV_T_BYTES, CV_T_SECRET };
@@ -155,6 +157,13 @@ void cv_observe(struct cv_series *, double);
 typedef void cv_metric_fn(void *arg, const struct cv_metric *, const struct cv_str *values,
                           const double *sums, size_t n);
 void cv_metrics_each(cv_metric_fn *, void *arg);
+
+/* ---- cells: what all workers count in, by atomics alone ------------------------------------------------- */
+
+/* `size` bytes of this instance under that key, zeroed at first, the same on every thread, for the life of the process.
+ * What lies in them is atomic: no locks, nothing that waits. Past 1,000 keys of an instance: the bytes of "other". It
+ * takes a lock of its own, so keep the pointer. */
+void *cv_cell(const struct cv_self *, struct cv_str key, size_t size);
 
 /* ---- pipes -------------------------------------------------------------------------------------------
  * A pipe holds at most its limit, in fixed chunks that never move. Bytes stay until the reader says they
@@ -225,6 +234,10 @@ void cv_req_respond(struct cv_req *);
 void cv_req_resume(struct cv_req *);
 /* For anyone before the head was sent: a whole answer; resp_headers may be set before. */
 void cv_req_reply(struct cv_req *, int status, struct cv_str body);
+/* The same with an error for a body, as the caller's library reads it: JSON of OpenAI's or Anthropic's API, by path and
+ * headers, else text. code: "queue_full", for the header culvert-error too. retry_after: 0 for no such header. */
+void cv_req_refuse(struct cv_req *, int status, const char *code, struct cv_ms retry_after, const char *fmt,
+                   ...) __attribute__((format(printf, 5, 6)));
 /* For anyone, any time: logs, counts; then a failure head, or a reset when the head has gone. Both ends get closed(). */
 void cv_req_fail(struct cv_req *, enum cv_error, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
@@ -237,6 +250,12 @@ void cv_header_add(struct cv_req *, struct cv_headers *, struct cv_str name, str
 void cv_header_del(struct cv_headers *, struct cv_str name);
 bool cv_header_at(const struct cv_headers *, size_t i, struct cv_str *name, struct cv_str *value);
 /* set and add copy name and value into the request's arena. Lookup by index is O(1); false at the end. */
+
+/* What a section with options `hosts` and `paths` is about. Hosts: *.example.com too, of the request or of its rule.
+ * Paths: prefixes, /v1 is /v1 and all below, however it is written; one that cannot be read is in. No list: all. */
+bool cv_in_scope(const struct cv_req *, struct cv_list hosts, struct cv_list paths);
+bool cv_host_in(struct cv_list hosts, struct cv_str authority);
+bool cv_path_in(struct cv_list prefixes, struct cv_str path);
 
 /* ---- the five kinds of module ------------------------------------------------------------------------ */
 

@@ -174,7 +174,7 @@ struct command {
     char **argv;
     struct said *said; /* environment, then flags: later ones win. Lives as long as the process */
     size_t n;
-    const char **given; /* by flag: what was given on the command line or in the environment; NULL: was not */
+    const char **given;                    /* by flag: what the command line says; NULL: nothing */
     struct tunnel_setting *origin_request; /* of the one service of --url */
     size_t n_origin_request;
     char *settings;   /* "edge:[a b] token:*****": the flags given, by name; NULL for none */
@@ -189,6 +189,7 @@ void command_free(struct command *);
  * environment; NULL when there is nothing. free() them. */
 char *flag_settings(const char *const *given);
 char *environment_settings(void);
+char *settings_list(const char *commas); /* "a,b" as "[a b]"; free() it */
 
 enum {                                          /* where a flag may stand */
        FLAG_TUNNEL = 1,                         /* before the word run                               */

@@ -19,21 +19,23 @@ static void add_text(struct cv_buf *b, const char *text)
     cv_buf_add(b, text, strlen(text));
 }
 
+char *settings_list(const char *commas)
+{
+    char *list;
+    CV_ASSERT(asprintf(&list, "[%s]", commas) > 0);
+    for (char *p = list; (p = strchr(p, ',')); p++)
+        *p = ' ';
+    return list;
+}
+
 /* name:value, or name:[a b] for a list with commas. */
 static void entry(struct entries *e, struct cv_str name, const char *value, bool list)
 {
     if (e->n == ENTRIES_MAX)
         return;
-    struct cv_buf b = { 0 };
-    cv_buf_add(&b, name.p, name.n);
-    add_text(&b, list ? ":[" : ":");
-    size_t from = b.n;
-    add_text(&b, value);
-    for (size_t i = from; list && i < b.n; i++)
-        if (b.p[i] == ',')
-            b.p[i] = ' ';
-    cv_buf_add(&b, list ? "]" : "", list ? 2 : 1);
-    e->v[e->n++] = (char *)b.p;
+    char *shown = list ? settings_list(value) : NULL;
+    CV_ASSERT(asprintf(&e->v[e->n++], CV_STR_FMT ":%s", CV_STR_ARG(name), list ? shown : value) > 0);
+    free(shown);
 }
 
 static int by_text(const void *a, const void *b)

@@ -44,6 +44,10 @@ void page_startup(const struct cv_self *, struct evhttp_request *);
 void page_live(const struct cv_self *, struct evhttp_request *);
 void page_ready(const struct cv_self *, struct evhttp_request *);
 void page_healthcheck(const struct cv_self *, struct evhttp_request *);
+/* page_diag.c */
+void page_diag_configuration(const struct cv_self *, struct evhttp_request *);
+void page_diag_tunnel(const struct cv_self *, struct evhttp_request *);
+void page_diag_system(const struct cv_self *, struct evhttp_request *);
 /* page_drain.c */
 void page_drain(const struct cv_self *, struct evhttp_request *);
 void drain_is_over(void); /* answers whoever waits for it */

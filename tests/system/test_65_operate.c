@@ -332,6 +332,49 @@ static void a_page_in_a_browser_cannot_give_orders(void)
     scene_stop(t);
 }
 
+/* ---- what `cloudflared tunnel diag` collects -------------------------------------------------------------- */
+
+static void diagnosis_has_the_shape_that_cloudflared_gives_it(void)
+{
+    static const char *const keys[] = { "{\"info\":{\"memoryMaximum\":",
+                                        ",\"memoryCurrent\":",
+                                        ",\"fileDescriptorMaximum\":",
+                                        ",\"fileDescriptorCurrent\":",
+                                        ",\"osSystem\":\"Linux\",\"hostName\":\"",
+                                        ",\"osVersion\":\"",
+                                        ",\"osRelease\":\"",
+                                        ",\"architecture\":\"",
+                                        ",\"cloudflaredVersion\":\"culvert",
+                                        ",\"goVersion\":\"",
+                                        ",\"goArch\":\"",
+                                        ",\"disk\":[{\"name\":\"",
+                                        ",\"sizeMaximum\":",
+                                        ",\"sizeCurrent\":",
+                                        "}]},\"errors\":{}}\n" };
+    char wanted[64];
+    struct scene *t =
+        scene_start(&(struct setup){ .transport = "quic",
+                                     .connections = 2,
+                                     .flags = "--tag A=b --tag C=d --url http://u --grace-period 5s" });
+    struct answer a = scene_metrics(t, "/diag/configuration");
+    CHECK_HOLDS(answer_text(&a), "\"grace-period\":\"5s\",\"ha-connections\":\"2\",\"loglevel\":\"debug\",");
+    CHECK_HOLDS(answer_text(&a), "\"protocol\":\"quic\",\"tag\":\"[A=b C=d]\",");
+    snprintf(wanted, sizeof(wanted), "\"uid\":\"%u\",\"url\":\"http://u\"}\n", (unsigned)getuid());
+    CHECK_HOLDS(answer_text(&a), wanted);
+    answer_free(&a);
+    a = scene_metrics(t, "/diag/tunnel");
+    CHECK_HOLDS(answer_text(&a), "\",\"connectorID\":\"");
+    CHECK_HOLDS(answer_text(&a), "{\"isConnected\":true,\"protocol\":1,\"edgeAddress\":\"127.0.0.1\"}");
+    CHECK_HOLDS(answer_text(&a),
+                "{\"isConnected\":true,\"protocol\":1,\"edgeAddress\":\"127.0.0.1\",\"index\":1}");
+    answer_free(&a);
+    a = scene_metrics(t, "/diag/system");
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+        CHECK_HOLDS(answer_text(&a), keys[i]);
+    answer_free(&a);
+    scene_stop(t);
+}
+
 /* ---- the level of the log -------------------------------------------------------------------------------- */
 
 static void the_level_of_the_log_changes_while_it_runs(void)
@@ -361,4 +404,5 @@ SUITE(system_65_operate, TEST(an_edge_outage_ends_readiness_and_not_life),
       TEST(a_drain_is_answered_when_all_have_finished),
       TEST(what_has_not_finished_in_time_is_cut_and_counted), TEST(whoever_asked_for_a_drain_may_leave),
       TEST(words_do_it_without_a_shell), TEST(a_page_in_a_browser_cannot_give_orders),
+      TEST(diagnosis_has_the_shape_that_cloudflared_gives_it),
       TEST(the_level_of_the_log_changes_while_it_runs));

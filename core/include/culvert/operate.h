@@ -23,7 +23,7 @@ void cv_links_each(void (*)(void *arg, const struct cv_link *), void *arg);
 void cv_rules_each(void (*)(void *arg, const struct cv_rule *), void *arg);
 /* The instances of modules, in ini order: `section` is "access_headers", or "access_headers api". */
 void cv_modules_each(void (*)(void *arg, const char *section, const struct cv_module *), void *arg);
-/* The flags and variables that were given, by flag; secrets are masked. */
+/* The flags of the command line, by name; without secrets. A list is "[a b]". */
 void cv_settings_each(void (*)(void *arg, const char *flag, const char *value), void *arg);
 
 /* What the main thread has logged at info or worse, oldest first: the last of it. Text is escaped as in the log. */

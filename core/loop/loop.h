@@ -50,8 +50,8 @@ struct cv_worker {
     struct route_table *routes;    /* in force on this thread; one reference */
     struct route_scratch *scratch; /* request/: for matching rules      */
     void *resolver;
-    void *stock;        /* request/: free chunks, arena blocks   */
-    void *series_cache; /* metrics                               */
+    void *stock;                     /* request/: free chunks, arena blocks   */
+    struct cv_series **series_cache; /* metrics                  */
 };
 
 struct cv_worker *worker_new(unsigned index); /* its loop exists, nothing runs  */
@@ -137,6 +137,9 @@ extern const struct cv_metric core_metrics[];
 /* values in the order of the labels of the row; NULL when it has none */
 struct cv_series *metric(enum core_metric, const struct cv_str *values);
 #define METRIC(id, ...) metric((id), (const struct cv_str[]){ __VA_ARGS__ })
+/* What cv_metrics_each() tells of one series: as many values as are returned, METRIC_CELLS_MAX at most. Any thread. */
+#define METRIC_CELLS_MAX 32
+size_t metric_read(const struct cv_series *, double *sums);
 /* Values are kept by metric, not by instance: two instances of one module share them. */
 void metrics_setup(unsigned n_threads);              /* before any series: main and its workers   */
 void metrics_declare(const struct cv_metric *table); /* rows without labels are exported from now on, at 0 */

@@ -142,18 +142,21 @@ struct cv_metric {
     enum cv_metric_type type;
     const char *labels;   /* "status_code" or "rule|reason"; NULL for none */
     const double *bounds; /* histogram buckets, ending in 0                */
+    double unit;          /* what a count of 1 is exported as, such as 1e-6 when microseconds are counted and
+                             seconds exported; 0: 1. Not for histograms */
 };
 #define CV_METRIC_END                                                                                        \
     {                                                                                                        \
         .name = NULL                                                                                         \
     }
 /* The series of self's module->metrics[metric] with these label values (in the order of `labels`). Interned for the
- * life of the process; past 1,000 series of a metric the values fold into "other". Keep the pointer where you count often. */
+ * life of the process; past 4,000 series of a metric the values fold into "other". Keep the pointer where you count often. */
 struct cv_series *cv_series(const struct cv_self *, unsigned metric, const struct cv_str *values);
 void cv_add(struct cv_series *, int64_t n);     /* a plain add to this thread's own cell */
 void cv_gauge_set(struct cv_series *, int64_t); /* sets this thread's own cell; the sum is exported */
+void cv_gauge_unset(struct cv_series *);        /* what it tells of is gone: not exported until set again */
 void cv_observe(struct cv_series *, double);
-/* For exporters, from any thread: every series, grouped by metric; sums is 1 value, or buckets (each its own count), +Inf bucket, sum. */
+/* For exporters, from any thread and without holding one up: every series, grouped by metric; sums is 1 value, or buckets (each its own count), +Inf bucket, sum. */
 typedef void cv_metric_fn(void *arg, const struct cv_metric *, const struct cv_str *values,
                           const double *sums, size_t n);
 void cv_metrics_each(cv_metric_fn *, void *arg);

@@ -100,9 +100,11 @@ static void a_timer_that_is_moved_fires_once(void)
 /* ---- metrics ----------------------------------------------------------------------------------------- */
 
 static const double bounds[] = { 1, 10, 0 };
-static const struct cv_metric rows[] = { { "t_count", "help", CV_COUNTER, "a|b", NULL },
-                                         { "t_hist", "help", CV_HISTOGRAM, NULL, bounds },
-                                         { "t_plain", "help", CV_GAUGE, NULL, NULL },
+enum { COUNT, HIST, PLAIN, SECONDS };
+static const struct cv_metric rows[] = { [COUNT] = { "t_count", "help", CV_COUNTER, "a|b", NULL },
+                                         [HIST] = { "t_hist", "help", CV_HISTOGRAM, NULL, bounds },
+                                         [PLAIN] = { "t_plain", "help", CV_GAUGE, NULL, NULL },
+                                         [SECONDS] = { "t_seconds", "help", CV_GAUGE, .unit = 1e-3 },
                                          CV_METRIC_END };
 static const struct cv_module module = { .name = "t", .metrics = rows };
 static const struct cv_instance instance = { .module = &module, .name = "t" };
@@ -149,7 +151,67 @@ static void cells_of_threads_are_summed(void)
     worker_run(main_worker);
     seen[0] = '\0';
     cv_metrics_each(collect, NULL);
-    CU_ASSERT_STRING_EQUAL(seen, "t_hist():1,1,1,104.5,t_plain():0,t_count(x):1005,");
+    CU_ASSERT_STRING_EQUAL(seen, "t_hist():1,1,1,104.5,t_plain():0,t_seconds():0,t_count(x):1005,");
+    worker_quit(other);
+    worker_free(other);
+    worker_free(main_worker);
+    metrics_free();
+    metrics_setup(1);
+}
+
+static void what_is_gone_is_not_exported_until_it_is_back(void)
+{
+    main_worker = worker_new(0);
+    struct cv_self self = self_of(main_worker);
+    struct cv_series *seconds = cv_series(&self, SECONDS, NULL);
+    seen[0] = '\0';
+    cv_gauge_set(seconds, 1500);
+    cv_metrics_each(collect, NULL);
+    cv_gauge_unset(seconds);
+    cv_metrics_each(collect, NULL);
+    cv_gauge_set(seconds, 20);
+    cv_metrics_each(collect, NULL);
+    CU_ASSERT_STRING_EQUAL(seen, "t_seconds():1.5,t_seconds():0.02,");
+    worker_free(main_worker);
+    metrics_free();
+}
+
+static void make_many(void *arg)
+{
+    struct cv_self self = self_of(other);
+    for (int i = 0; i < 2000; i++) {
+        char text[16];
+        snprintf(text, sizeof(text), "%d", i);
+        cv_add(cv_series(&self, COUNT, (const struct cv_str[]){ cv_str_of(text), CV_STR("z") }), 1);
+    }
+    atomic_store((atomic_bool *)arg, true);
+}
+
+static void tally(void *arg, const struct cv_metric *m, const struct cv_str *values, const double *sums,
+                  size_t n)
+{
+    (void)m, (void)sums, (void)n;
+    *(unsigned *)arg += values[0].n > 0;
+}
+
+static void series_may_be_made_while_they_are_read(void)
+{
+    atomic_bool done = false;
+    metrics_setup(2);
+    main_worker = worker_new(0);
+    other = worker_new(1);
+    worker_thread(other);
+    cv_post(other, make_many, &done);
+    unsigned now = 0, before;
+    do {
+        before = now;
+        now = 0;
+        cv_metrics_each(tally, &now);
+        CU_ASSERT_TRUE(now >= before);
+    } while (!atomic_load(&done));
+    now = 0;
+    cv_metrics_each(tally, &now);
+    CU_ASSERT_EQUAL(now, 2000);
     worker_quit(other);
     worker_free(other);
     worker_free(main_worker);
@@ -161,7 +223,7 @@ static void more_series_than_allowed_fold_into_other(void)
 {
     main_worker = worker_new(0);
     struct cv_self self = self_of(main_worker);
-    for (int i = 0; i < 3000; i++) {
+    for (int i = 0; i < 5000; i++) {
         char text[16];
         snprintf(text, sizeof(text), "%d", i);
         cv_add(cv_series(&self, 0, (const struct cv_str[]){ cv_str_of(text), CV_STR("z") }), 1);
@@ -176,4 +238,5 @@ static void more_series_than_allowed_fold_into_other(void)
 
 SUITE(worker, TEST(posts_run_there_in_order), TEST(what_is_posted_too_late_still_runs),
       TEST(late_ones_run_once_and_can_be_cleared), TEST(a_timer_that_is_moved_fires_once),
-      TEST(cells_of_threads_are_summed), TEST(more_series_than_allowed_fold_into_other));
+      TEST(cells_of_threads_are_summed), TEST(what_is_gone_is_not_exported_until_it_is_back),
+      TEST(series_may_be_made_while_they_are_read), TEST(more_series_than_allowed_fold_into_other));

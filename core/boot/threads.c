@@ -101,6 +101,7 @@ void threads_make(struct runtime *r)
 {
     const struct culvert_conf *c = generation_core(r->g, CORE_CULVERT);
     const struct limits_conf *limits = generation_core(r->g, CORE_LIMITS);
+    const struct tunnel_conf *tunnel = generation_core(r->g, CORE_TUNNEL);
     r->n_workers = (size_t)c->workers;
     r->views = cv_xcalloc(r->n_workers + 1, sizeof(*r->views));
     metrics_setup((unsigned)r->n_workers + 1);
@@ -112,6 +113,7 @@ void threads_make(struct runtime *r)
         r->workers[i] = worker_new((unsigned)i + 1);
         requests_setup(r->workers[i], limits);
         requests_heartbeat(r->workers[i], generation_core(r->g, CORE_SSE));
+        requests_wait_for_rules(r->workers[i], tunnel->rules_wait);
         requests_name_errors(r->workers[i], c->error_header);
         requests_api_errors(r->workers[i], c->api_errors);
         make_view(r, r->workers[i]);

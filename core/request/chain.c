@@ -1,6 +1,7 @@
 /* chain.c: the way of a request: its rule, the filters, an origin; and of the answer: the filters in reverse, the edge.
  * One step at a time, each at the end of a turn, so that no module is called from inside its own call. */
 #include "request/chain.h"
+#include "request/early.h"
 #include "request/route.h"
 #include "request/sse.h"
 #include "request/stock.h"
@@ -49,7 +50,7 @@ static void start(struct request *r)
     if (limit) {
         cv_add(METRIC(M_CULVERT_REFUSED, cv_str_of(limit)), 1);
         cv_req_fail(&r->pub, CV_E_LIMIT, "the limit of this connector on %s was reached", limit);
-    } else {
+    } else if (!early_waits(r)) {
         choose_rule(r);
     }
 }

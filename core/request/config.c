@@ -289,6 +289,7 @@ static void set_warp(struct route_table *table, const struct raw_warp *raw, cons
 struct route_table *config_none(const struct config_local *local)
 {
     struct route_table *table = table_new();
+    table->none = true;
     add_implicit_rule(table);
     service_make_pool_key(&table->mem, table->rules);
     set_warp(table, &(struct raw_warp){ 0 }, local);

@@ -1,6 +1,7 @@
 /* request.c: the life of a request: made by an edge, woken at the end of a turn, failed, closed. */
 #include "request/api.h"
 #include "request/chain.h"
+#include "request/early.h"
 #include "request/route.h"
 #include "request/sse.h"
 #include "request/state.h"
@@ -48,6 +49,7 @@ void requests_teardown(struct cv_worker *w)
     if (!stock)
         return;
     CV_ASSERT(!stock->open);
+    early_teardown(w);
     stock_free_blocks(stock);
     stock_free_chunks(stock);
     free(stock);
@@ -62,6 +64,12 @@ void requests_heartbeat(struct cv_worker *w, const struct sse_conf *conf)
 {
     struct stock *stock = w->stock;
     stock->sse = conf;
+}
+
+void requests_wait_for_rules(struct cv_worker *w, struct cv_ms limit)
+{
+    struct stock *stock = w->stock;
+    stock->early.limit = limit;
 }
 
 void requests_name_errors(struct cv_worker *w, bool on)
@@ -86,6 +94,8 @@ void requests_set_routes(struct cv_worker *w, struct route_table *table_take)
 {
     route_table_unref(w->routes);
     w->routes = table_take;
+    if (w->stock && !table_take->none)
+        early_go(w);
 }
 
 struct cv_req *request_find(struct cv_worker *w, uint64_t id)

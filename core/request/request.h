@@ -29,6 +29,8 @@ void requests_setup(struct cv_worker *, const struct limits_conf *);
 void requests_teardown(struct cv_worker *);
 /* From now on event streams that lie still get signs of life; the conf must outlive it. */
 void requests_heartbeat(struct cv_worker *, const struct sse_conf *);
+/* Requests that come before any rules wait for them, at most so long since the first of them. */
+void requests_wait_for_rules(struct cv_worker *, struct cv_ms);
 /* From now on a failure is answered with the header culvert-error: layer_reason. */
 void requests_name_errors(struct cv_worker *, bool);
 /* From now on a failure of an API's request is an answer in that API's form. */

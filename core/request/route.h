@@ -14,6 +14,7 @@ struct route_warp {                          /* private-network TCP */
 /* Made by config.c on the main thread; immutable from the moment another thread can see it. */
 struct route_table {
     atomic_size_t refs;
+    bool none;                   /* of no document: none has come yet */
     struct bump mem;             /* all that the rules point to, patterns excepted */
     struct cv_rule *rules;       /* the last one matches everything                */
     size_t n;                    /* at least 1                                     */

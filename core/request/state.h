@@ -34,6 +34,7 @@ struct request {
     unsigned n_filtered;  /* filters whose request() ran: they get closed  */
     bool ready;           /* queued for the end of the turn                */
     bool stepping;        /* the step is due: nobody is being waited for   */
+    bool early;           /* waits for the first rules, early.c            */
     bool waited;          /* filter `at` said CV_WAIT                      */
     bool replied;         /* cv_req_reply(): the origin's say is over      */
     bool counted;         /* a visitor's request, in the metrics           */

@@ -23,6 +23,11 @@ struct stock {
     const struct sse_conf *sse; /* requests_heartbeat() */
     bool name_errors;           /* requests_name_errors() */
     bool api_errors;            /* requests_api_errors() */
+    struct early {              /* requests_wait_for_rules() */
+        struct cv_ms limit;     /* 0: nobody waits, or no longer */
+        struct cv_timer timer;  /* since the first one waits     */
+        struct cv_worker *worker;
+    } early;
     struct cv_series *pipe_memory, *bytes_up, *bytes_down, *total, *concurrent;
 };
 void stock_free_blocks(struct stock *);

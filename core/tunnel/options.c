@@ -74,6 +74,10 @@ const struct cv_option tunnel_options[] = {
     OPT(ingress_file, "",
         "JSON configuration, of the form that the edge sends, in force until the edge sends one."),
     OPT(config_size, "4M", "Largest configuration accepted from the edge."),
+    OPT(rules_wait, "5s",
+        "How long requests that the edge sends before its first configuration wait for it; then they are "
+        "answered 503. 0: not "
+        "at all."),
     CV_OPT_END
 };
 

@@ -37,6 +37,7 @@ struct tunnel_conf {
     const char *url;
     const char *ingress_file;
     struct cv_bytes config_size;
+    struct cv_ms rules_wait;
 };
 extern const struct cv_option tunnel_options[];
 enum cv_error tunnel_check(const void *conf, struct cv_err *);

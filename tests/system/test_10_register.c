@@ -77,12 +77,13 @@ static void check_log(struct scene *t)
     free(said);
 }
 
-static void check_ready(struct scene *t, int status, int connections, const char *connector)
+static void check_ready(struct scene *t, int status, int connections, const char *connector,
+                        const char *reason)
 {
-    char text[160];
+    char text[240];
     struct answer a = scene_metrics(t, "/ready");
-    snprintf(text, sizeof(text), "{\"status\":%d,\"readyConnections\":%d,\"connectorId\":\"%s\"}", status,
-             connections, connector);
+    snprintf(text, sizeof(text), "{\"status\":%d,\"readyConnections\":%d,\"connectorId\":\"%s\"%s}", status,
+             connections, connector, reason);
     CU_ASSERT_EQUAL(a.status, status);
     CU_ASSERT_STRING_EQUAL(answer_text(&a), text);
     answer_free(&a);
@@ -134,7 +135,7 @@ static void four_connections_register_and_all_can_see_it(void)
         struct scene *t = scene_start(&(struct setup){ .transport = transport, .connections = 4 });
         check_state(t, connector);
         check_log(t);
-        check_ready(t, 200, 4, connector);
+        check_ready(t, 200, 4, connector, "");
         struct answer a = scene_get(t, "/hello");
         CU_ASSERT_STRING_EQUAL(answer_text(&a), "GET /hello");
         answer_free(&a);
@@ -152,7 +153,7 @@ static void before_the_first_registration_it_is_not_ready(void)
         char *said = process_output(t->culvert), connector[40] = "";
         sscanf(strstr(said, "Connector ID: ") + strlen("Connector ID: "), "%39s", connector);
         free(said);
-        check_ready(t, 503, 0, connector);
+        check_ready(t, 503, 0, connector, ",\"reason\":\"0 of 1 connections registered\"");
         process_signal(t->culvert, SIGTERM); /* and ends at once, nothing is to be waited for */
         CU_ASSERT_EQUAL(process_end(t->culvert, 2000), 0);
         scene_stop(t);

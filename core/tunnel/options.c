@@ -73,6 +73,11 @@ const struct cv_option tunnel_options[] = {
     OPT(url, "", "Service for all requests, in force until the edge sends a configuration."),
     OPT(ingress_file, "",
         "JSON configuration, of the form that the edge sends, in force until the edge sends one."),
+    OPT(last_config, "",
+        "File that keeps the configuration that the edge sent last, so that a restart serves at once, by the "
+        "rules known then; a newer one replaces them when it comes. In a folder that outlives the process "
+        "and "
+        "may be written to. Empty: none is kept."),
     OPT(config_size, "4M", "Largest configuration accepted from the edge."),
     OPT(rules_wait, "5s",
         "How long requests that the edge sends before its first configuration wait for it; then they are "

@@ -9,6 +9,7 @@
 
 #include "request/gojson.h"
 #include "request/local.h"
+#include "tunnel/last_config.h"
 
 enum { DIFF_BYTES = 2000 };
 
@@ -28,6 +29,8 @@ static struct {
     bool has_rules;
     struct update *first, **last; /* the first is under way while waiting > 0 */
     size_t waiting;               /* workers that have not yet the newest rules */
+    char *keep;                   /* file for the configuration applied last; NULL: none */
+    bool keep_failed;             /* and that has been said */
 } self;
 
 static void run_queue(void);
@@ -67,12 +70,63 @@ void orchestrator_publish(void)
     }
 }
 
+/* ---- the file ------------------------------------------------------------------------------------------ */
+
+static const char *tunnel_id(void)
+{
+    struct cv_status status;
+    cv_status(&status);
+    return status.tunnel_id;
+}
+
+static void keep(const struct update *u)
+{
+    struct cv_err err;
+    if (!self.keep)
+        return;
+    bool failed = last_config_write(self.keep, tunnel_id(), u->version, u->config, &err) != CV_OK;
+    if (failed && !self.keep_failed)
+        log_line(CV_WARN, NULL, "last_config: %s; a restart will have to wait for the edge's configuration",
+                 err.text);
+    self.keep_failed = failed;
+}
+
+static enum cv_error use_kept(int32_t version, struct cv_str document, struct cv_err *err)
+{
+    struct reason why;
+    if (config_update(&self.versions, version, document, local_config(), &why) != CONFIG_APPLIED)
+        return cv_fail(err, CV_E_CONF, "%s: %s", self.keep, why.text);
+    self.has_rules = true;
+    cv_gauge_set(metric(M_CONFIG_VERSION, NULL), version);
+    return CV_OK;
+}
+
+enum cv_error orchestrator_keep(const char *file, struct cv_err *err)
+{
+    struct cv_buf document = { 0 };
+    int32_t version;
+    free(self.keep);
+    self.keep = cv_xstrdup(file);
+    enum cv_error e = last_config_read(file, tunnel_id(), &version, &document, err);
+    if (!e && version > self.versions.applied)
+        e = use_kept(version, (struct cv_str){ (const char *)document.p, document.n }, err);
+    cv_buf_free(&document);
+    return e;
+}
+
 /* ---- one update ---------------------------------------------------------------------------------------- */
 
 static void answer(const struct update *u, struct cv_str error)
 {
     struct config_outcome outcome = { self.versions.applied, error };
     u->done(u->arg, &outcome);
+}
+
+/* The edge does not wait for the disk. */
+static void answer_applied(const struct update *u)
+{
+    answer(u, (struct cv_str){ NULL, 0 });
+    keep(u);
 }
 
 static void drop_first(void) /* answered, or nobody is there to answer */
@@ -125,7 +179,7 @@ static bool apply(const struct update *u)
         cv_gauge_set(metric(M_CONFIG_VERSION, NULL), self.versions.applied);
         orchestrator_publish();
         if (self.waiting == 0)
-            answer(u, (struct cv_str){ NULL, 0 });
+            answer_applied(u);
     } else if (verdict == CONFIG_IGNORED) {
         log_old(u);
         answer(u, (struct cv_str){ NULL, 0 });
@@ -145,7 +199,7 @@ static void finish_under_way(void)
 {
     if (!under_way)
         return;
-    answer(under_way, (struct cv_str){ NULL, 0 });
+    answer_applied(under_way);
     under_way = NULL;
     drop_first();
 }
@@ -206,6 +260,8 @@ void orchestrator_setup(struct cv_worker *main, struct cv_worker *const *workers
     self.waiting = 0;
     under_way = NULL;
     self.has_rules = false;
+    self.keep = NULL;
+    self.keep_failed = false;
     config_versions_init(&self.versions, local_config());
 }
 
@@ -217,6 +273,8 @@ void orchestrator_free(void)
     }
     under_way = NULL;
     config_versions_free(&self.versions);
+    free(self.keep);
+    self.keep = NULL;
     self.waiting = 0;
     self.main = NULL;
 }

@@ -20,6 +20,9 @@ struct tunnel_setting;
 enum cv_error orchestrator_local_service(const char *url, const struct tunnel_setting *, size_t n,
                                          struct cv_err *);
 enum cv_error orchestrator_local_file(const char *name, struct cv_err *);
+/* From now on what is applied is kept in that file (last_config.h); what an earlier process kept there is in force at
+ * once, as if the edge had sent it. No file yet: CV_OK. An error says why what is there is of no use. */
+enum cv_error orchestrator_keep(const char *file, struct cv_err *);
 /* Hands the rules to the workers for the first time. */
 void orchestrator_publish(void);
 /* Updates wait for one another; done comes when every worker has the new rules, or at once when the update is refused

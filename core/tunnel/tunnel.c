@@ -35,7 +35,9 @@ static struct {
     struct network_watch *network_watch;
     char locations[64][CONN_LOCATION]; /* of each index, for the metrics */
     struct cv_timer timer;
-    bool barred; /* a gate said: never */
+    bool barred;              /* a gate said: never */
+    enum cv_error no_restore; /* why last_config is of no use */
+    struct cv_err restore_error;
 } tunnel;
 
 static const struct tunnel_conf *conf(void)
@@ -385,6 +387,24 @@ static enum cv_error load_rules(struct cv_err *err)
     return CV_OK;
 }
 
+/* Told when the log has begun. */
+static void restore_rules(void)
+{
+    if (given(conf()->last_config))
+        tunnel.no_restore = orchestrator_keep(conf()->last_config, &tunnel.restore_error);
+}
+
+static void log_restored(void)
+{
+    if (tunnel.no_restore)
+        log_line(CV_WARN, NULL, "last_config: %s; it is not used", tunnel.restore_error.text);
+    else if (orchestrator_version() >= 0)
+        log_line(
+            CV_INFO,
+            CV_FIELDS(CV_S("file", cv_str_of(conf()->last_config)), CV_I("version", orchestrator_version())),
+            "Using the last configuration until the edge sends a newer one");
+}
+
 static enum cv_error choose_edges(struct cv_err *err)
 {
     static const char *const names[SUP_PROTOCOLS] = { "quic", "http2" };
@@ -441,6 +461,8 @@ enum cv_error tunnel_prepare(const struct tunnel_setup *setup, struct cv_err *er
         e = make_credentials(err);
     if (e)
         tunnel_free();
+    else if (conf()->enabled)
+        restore_rules();
     return e;
 }
 
@@ -499,6 +521,7 @@ enum cv_error tunnel_start(struct cv_err *err)
     if (!conf()->enabled)
         return CV_OK;
     log_identity();
+    log_restored();
     start_supervisor();
     const char *endpoint = tunnel.credentials->token.endpoint;
     const char *region = *endpoint ? endpoint : conf()->region ? conf()->region : "";

@@ -36,6 +36,7 @@ struct tunnel_conf {
     const char *pidfile;
     const char *url;
     const char *ingress_file;
+    const char *last_config;
     struct cv_bytes config_size;
     struct cv_ms rules_wait;
 };

@@ -1,6 +1,7 @@
 /* test_40_config.c: configurations pushed by the edge: new, refused, old, and while requests run. */
 #include "scene.h"
 
+#include <unistd.h>
 #include <yyjson.h>
 
 static sem_t go;
@@ -175,5 +176,50 @@ static void the_configuration_in_force_can_be_read(void)
     }
 }
 
+/* ---- a restart ------------------------------------------------------------------------------------------ */
+
+static void a_restart_serves_the_last_configuration_before_the_edge_sends_one(void)
+{
+    for (each_transport(transport)) {
+        char dir[] = "/tmp/culvert-last-XXXXXX", file[64], ini[128];
+        CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(dir));
+        snprintf(file, sizeof(file), "%s/last.json", dir);
+        snprintf(ini, sizeof(ini), "[tunnel]\nlast_config = %s\n", file);
+        struct setup setup = { .transport = transport, .ini = ini };
+        struct scene *t = scene_start(&setup);
+        CU_ASSERT_EQUAL(push(t, 7, "{\"ingress\":[{\"service\":\"http_status:418\"}]}").applied, 7);
+        CU_ASSERT_EQUAL(scene_end(t, PATIENCE_MS), 0);
+        scene_restart(t, &setup);
+        char *said = process_output(t->culvert);
+        char *restored = strstr(said, "Using the last configuration until the edge sends a newer one");
+        char *registered = strstr(said, "Registered tunnel connection");
+        CU_ASSERT_TRUE(restored && registered && restored < registered);
+        free(said);
+        CU_ASSERT_EQUAL(scene_metric(t, "cloudflared_orchestration_config_version"), 7);
+        CU_ASSERT_EQUAL(status_of(t, "/"), 418);
+        CU_ASSERT_EQUAL(push(t, 6, "{\"ingress\":[{\"service\":\"http_status:404\"}]}").applied, 7);
+        CU_ASSERT_EQUAL(status_of(t, "/"), 418);
+        CU_ASSERT_EQUAL(push(t, 8, "{\"ingress\":[{\"service\":\"http_status:404\"}]}").applied, 8);
+        CU_ASSERT_EQUAL(status_of(t, "/"), 404);
+        scene_stop(t);
+        unlink(file);
+        CU_ASSERT_EQUAL(rmdir(dir), 0);
+    }
+}
+
+static void a_folder_that_cannot_be_written_to_is_told_once(void)
+{
+    struct scene *t = scene_start(
+        &(struct setup){ .transport = "http2", .ini = "[tunnel]\nlast_config = /proc/last.json\n" });
+    for (int version = 2; version < 5; version++)
+        CU_ASSERT_EQUAL(push(t, version, "{\"ingress\":[{\"service\":\"http_status:418\"}]}").applied,
+                        version);
+    CU_ASSERT_EQUAL(status_of(t, "/"), 418);
+    CU_ASSERT_EQUAL(process_count(t->culvert, "last_config: unable to write /proc/last.json: "), 1);
+    scene_stop(t);
+}
+
 SUITE(system_40_config, TEST(running_requests_end_under_the_rules_they_began_with),
-      TEST(what_is_wrong_is_refused_and_what_is_old_ignored), TEST(the_configuration_in_force_can_be_read));
+      TEST(what_is_wrong_is_refused_and_what_is_old_ignored), TEST(the_configuration_in_force_can_be_read),
+      TEST(a_restart_serves_the_last_configuration_before_the_edge_sends_one),
+      TEST(a_folder_that_cannot_be_written_to_is_told_once));

@@ -131,6 +131,76 @@ static void reads_rules_from_a_file(void)
     end();
 }
 
+/* ---- the file for the next start ------------------------------------------------------------------------ */
+
+static void update(int32_t version, struct cv_str document)
+{
+    orchestrator_update(version, document, on_outcome, NULL);
+    harness_turn(h);
+}
+
+static void serves_after_a_restart_what_was_applied_before(void)
+{
+    char dir[] = "/tmp/culvert-keep-XXXXXX", file[64];
+    struct cv_err err;
+    CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(dir));
+    snprintf(file, sizeof(file), "%s/last", dir);
+    begin();
+    CU_ASSERT_EQUAL(orchestrator_keep(file, &err), CV_OK);
+    CU_ASSERT_FALSE(orchestrator_has_rules());
+    update(7, CV_STR("{\"ingress\":[{\"service\":\"http_status:404\"}]}"));
+    update(8, CV_STR("{\"ingress\":[{\"service\":\"http_status:9\"}]}")); /* refused */
+    end();
+    begin();
+    CU_ASSERT_EQUAL(orchestrator_keep(file, &err), CV_OK);
+    orchestrator_publish();
+    harness_turn(h);
+    CU_ASSERT_EQUAL(orchestrator_version(), 7);
+    CU_ASSERT_TRUE(orchestrator_has_rules());
+    CU_ASSERT_EQUAL(h->worker->routes->rules[0].status, 404);
+    update(6, CV_STR("{\"ingress\":[{\"service\":\"http_status:405\"}]}"));
+    CU_ASSERT_EQUAL(applied, 7);
+    CU_ASSERT_EQUAL(h->worker->routes->rules[0].status, 404);
+    update(8, CV_STR("{\"ingress\":[{\"service\":\"http_status:406\"}]}"));
+    CU_ASSERT_EQUAL(applied, 8);
+    CU_ASSERT_EQUAL(h->worker->routes->rules[0].status, 406);
+    end();
+    unlink(file);
+    CU_ASSERT_EQUAL(rmdir(dir), 0);
+}
+
+static void serves_without_a_kept_configuration_that_is_of_no_use(void)
+{
+    static const char *const kept[] = {
+        "{\"tunnel\":\"\",\"version\":7,\"config\":{\"ingress\":[{\"service\":\"nonsense\"}]}}",
+        "{\"tunnel\":\"\",\"version\":7,\"config\":",
+        "{\"tunnel\":\"11111111-2222-4333-8444-555555555555\",\"version\":7,\"config\":{}}",
+    };
+    for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
+        char file[] = "/tmp/culvert-keep-XXXXXX";
+        struct cv_err err;
+        int fd = mkstemp(file);
+        CU_ASSERT_EQUAL(write(fd, kept[i], strlen(kept[i])), (ssize_t)strlen(kept[i]));
+        close(fd);
+        begin();
+        CU_ASSERT_NOT_EQUAL(orchestrator_keep(file, &err), CV_OK);
+        CU_ASSERT_PTR_NOT_NULL(strstr(err.text, file));
+        orchestrator_publish();
+        harness_turn(h);
+        CU_ASSERT_EQUAL(orchestrator_version(), -1);
+        CU_ASSERT_TRUE(h->worker->routes->rules[0].implicit);
+        update(1, CV_STR("{\"ingress\":[{\"service\":\"http_status:404\"}]}"));
+        CU_ASSERT_EQUAL(applied, 1);
+        end();
+        begin();
+        CU_ASSERT_EQUAL(orchestrator_keep(file, &err), CV_OK); /* by a good one replaced */
+        CU_ASSERT_EQUAL(orchestrator_version(), 1);
+        end();
+        unlink(file);
+    }
+}
+
 SUITE(orchestrator, TEST(follows_the_recorded_sequence), TEST(answers_only_when_the_workers_follow),
       TEST(what_waits_at_the_end_is_let_go), TEST(has_rules_of_its_own_before_the_first),
-      TEST(reads_rules_from_a_file));
+      TEST(serves_after_a_restart_what_was_applied_before),
+      TEST(serves_without_a_kept_configuration_that_is_of_no_use), TEST(reads_rules_from_a_file));

@@ -140,7 +140,7 @@ $(MODULES:%=$(B)/modules/%.so) $(MODULES:%=$(B)/stage/modules/%.so): $(B)/files
 # The test program holds the core, every module and the fuzz targets.
 $(TESTS): $(call objects,$(CORE_SRC) $(MODULE_SRC) $(SUPPORT_SRC) $(TEST_SRC) $(FUZZ_SRC)) $(B)/obj/replays.o \
           $(wildcard core/culvert.syms) $(B)/files
-	$(call linked,-pie $(EXPORTS),$(LIBS) -lcunit)
+	$(call linked,-pie $(EXPORTS),$(LIBS) -lcunit -lyaml)
 
 # The programs beside it take from the same objects what they need.
 $(B)/parts.a: $(call objects,$(CORE_SRC) $(MODULE_SRC) $(SUPPORT_SRC)) $(B)/files

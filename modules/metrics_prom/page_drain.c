@@ -1,14 +1,17 @@
-/* page_drain.c: POST /drain: answered when nothing is under way any more, or has been cut. */
+/* page_drain.c: POST /drain and GET /drained: answered when nothing is under way any more, or has been cut. */
 #include "culvert/mem.h"
 #include "pages.h"
 
 #include <stdlib.h>
+
+enum { MOST_WAITING = 64 };
 
 struct waiting {
     struct waiting *next;
     struct evhttp_request *req;
 };
 static struct waiting *first;
+static unsigned n_waiting;
 
 static void answer(struct evhttp_request *req)
 {
@@ -25,13 +28,20 @@ static void on_close(struct evhttp_connection *conn, void *arg)
     struct waiting **at = &first;
     while (*at && *at != arg)
         at = &(*at)->next;
-    if (*at)
+    if (*at) {
         *at = (*at)->next;
+        n_waiting--;
+    }
     free(arg);
 }
 
 static void wait_for_end(struct evhttp_request *req)
 {
+    if (n_waiting == MOST_WAITING) {
+        page_text(req, 503, "Too many wait for the end of the drain already\n");
+        return;
+    }
+    n_waiting++;
     struct waiting *w = cv_xmalloc(sizeof(*w));
     *w = (struct waiting){ first, req };
     first = w;
@@ -43,6 +53,7 @@ void drain_is_over(void)
     while (first) {
         struct waiting *w = first;
         first = w->next;
+        n_waiting--;
         evhttp_connection_set_closecb(evhttp_request_get_connection(w->req), NULL, NULL);
         answer(w->req);
         free(w);
@@ -52,8 +63,6 @@ void drain_is_over(void)
 void page_drain(const struct cv_self *self, struct evhttp_request *req)
 {
     char text[32];
-    struct cv_drained unused;
-    (void)self;
     page_argument(req, "timeout", text, sizeof(text));
     int64_t limit = *text ? duration_ms(text) : CV_GRACE_PERIOD;
     if (*text && limit < 0) {
@@ -61,6 +70,14 @@ void page_drain(const struct cv_self *self, struct evhttp_request *req)
         return;
     }
     cv_drain((struct cv_ms){ limit });
+    page_drained(self, req);
+}
+
+/* Begins nothing: for who has to outlive the visitors, such as the router's preStop hook. */
+void page_drained(const struct cv_self *self, struct evhttp_request *req)
+{
+    struct cv_drained unused;
+    (void)self;
     if (cv_drained(&unused))
         answer(req);
     else

@@ -50,6 +50,7 @@ void page_diag_tunnel(const struct cv_self *, struct evhttp_request *);
 void page_diag_system(const struct cv_self *, struct evhttp_request *);
 /* page_drain.c */
 void page_drain(const struct cv_self *, struct evhttp_request *);
+void page_drained(const struct cv_self *, struct evhttp_request *);
 void drain_is_over(void); /* answers whoever waits for it */
 /* page_orders.c */
 void page_reload(const struct cv_self *, struct evhttp_request *);

@@ -18,6 +18,7 @@ const struct page pages[] = {
     { "/diag/tunnel", READ, ANYONE, page_diag_tunnel },
     { "/diag/system", READ, ANYONE, page_diag_system },
     { "/drain", POST, OPERATOR, page_drain },
+    { "/drained", READ, ANYONE, page_drained },
     { "/reload", POST, OPERATOR, page_reload },
     { "/loglevel", READ, ANYONE, page_loglevel },
     { "/loglevel", PUT, OPERATOR, page_set_loglevel },

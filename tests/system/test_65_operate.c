@@ -226,6 +226,53 @@ static void whoever_asked_for_a_drain_may_leave(void)
     scene_stop(t);
 }
 
+/* Asks for the end of a drain, and sees that there is no answer yet. */
+static void ask_for_the_end(struct scene *t, struct http1 *router)
+{
+    CU_ASSERT_TRUE_FATAL(http1_connect(router, t->metrics));
+    http1_sendf(router, "GET /drained HTTP/1.1\r\nHost: pod\r\n\r\n");
+    struct answer a = scene_metrics(t, "/live"); /* later than it, on the same thread */
+    CHECK_STATUS(a, 200);
+    answer_free(&a);
+    CU_ASSERT_EQUAL(recv(router->fd, &(char){ 0 }, 1, MSG_PEEK | MSG_DONTWAIT), -1);
+}
+
+static void who_has_to_outlive_the_visitors_learns_of_the_end(void)
+{
+    struct http1 visitor, router;
+    struct scene *t = half_way(&visitor, "quic");
+    ask_for_the_end(t, &router);
+    sem_post(&held);
+    http1_close(&visitor);
+    struct answer a = scene_operate(t, "POST", "/drain", NULL);
+    CHECK_STATUS(a, 200);
+    answer_free(&a);
+    CU_ASSERT_TRUE(http1_answer(&router, "GET"));
+    CU_ASSERT_EQUAL(router.status, 200);
+    http1_close(&router);
+    a = scene_metrics(t, "/drained");
+    CHECK_STATUS(a, 200);
+    answer_free(&a);
+    scene_stop(t);
+}
+
+/* An ordinary container gets SIGTERM at once, and nobody orders a drain. */
+static void who_has_to_outlive_the_visitors_is_let_go_at_sigterm(void)
+{
+    struct http1 visitor, router;
+    struct scene *t = half_way(&visitor, "http2");
+    ask_for_the_end(t, &router);
+    process_signal(t->culvert, SIGTERM);
+    CU_ASSERT_TRUE(process_says(t->culvert, "Unregistered tunnel connection", PATIENCE_MS));
+    CU_ASSERT_EQUAL(recv(router.fd, &(char){ 0 }, 1, MSG_PEEK | MSG_DONTWAIT), -1);
+    sem_post(&held);
+    CU_ASSERT_TRUE(recv(router.fd, &(char){ 0 }, 1, MSG_PEEK) >= 0); /* answered, or hung up */
+    CU_ASSERT_EQUAL(process_end(t->culvert, PATIENCE_MS), 0);
+    http1_close(&router);
+    http1_close(&visitor);
+    scene_stop(t);
+}
+
 /* ---- the words of the command line --------------------------------------------------------------------- */
 
 /* `culvert WORD FLAGS --metrics ADDRESS`: its exit status, and that it said so. */
@@ -403,6 +450,7 @@ SUITE(system_65_operate, TEST(an_edge_outage_ends_readiness_and_not_life),
       TEST(a_module_that_cannot_work_is_not_ready), TEST(a_worker_that_is_held_up_ends_life),
       TEST(a_drain_is_answered_when_all_have_finished),
       TEST(what_has_not_finished_in_time_is_cut_and_counted), TEST(whoever_asked_for_a_drain_may_leave),
-      TEST(words_do_it_without_a_shell), TEST(a_page_in_a_browser_cannot_give_orders),
-      TEST(diagnosis_has_the_shape_that_cloudflared_gives_it),
+      TEST(who_has_to_outlive_the_visitors_learns_of_the_end),
+      TEST(who_has_to_outlive_the_visitors_is_let_go_at_sigterm), TEST(words_do_it_without_a_shell),
+      TEST(a_page_in_a_browser_cannot_give_orders), TEST(diagnosis_has_the_shape_that_cloudflared_gives_it),
       TEST(the_level_of_the_log_changes_while_it_runs));

@@ -66,11 +66,12 @@ topologySpreadConstraints:
     - --no-autoupdate
     - --config
     - /etc/culvert/culvert.ini
-    - --metrics
-    - 0.0.0.0:{{ .metricsPort }}
     - run
     - --token-file
     - /etc/tunnel/{{ .tokenSecret.key }}
+  env:
+    - name: TUNNEL_METRICS
+      value: 0.0.0.0:{{ .metricsPort }}
   ports:
     - name: metrics
       containerPort: {{ .metricsPort }}
@@ -99,7 +100,7 @@ topologySpreadConstraints:
   lifecycle:
     preStop:
       exec:
-        command: [culvert, drain]
+        command: [culvert, drain, --timeout, {{ .drainSeconds }}s]
   {{- with .resources }}
   resources:
     {{- toYaml . | nindent 4 }}

@@ -1,4 +1,5 @@
 /* options.c: the options of section [tunnel] and the rules between them. */
+#include "tunnel/await.h"
 #include "tunnel/discover.h"
 #include "tunnel/tunnel.h"
 
@@ -79,6 +80,12 @@ const struct cv_option tunnel_options[] = {
         "and "
         "may be written to. Empty: none is kept."),
     OPT(config_size, "4M", "Largest configuration accepted from the edge."),
+    OPT(wait_for, "",
+        "Services beside this connector that must have answered once before it connects, so that no visitor "
+        "comes "
+        "before they can be served: host:port or unix:PATH (a connection is enough), or "
+        "http://host:port/path (a 2xx "
+        "or 3xx)."),
     OPT(rules_wait, "5s",
         "How long requests that the edge sends before its first configuration wait for it; then they are "
         "answered 503. 0: not "
@@ -112,6 +119,11 @@ enum cv_error tunnel_check(const void *conf, struct cv_err *err)
         if (!discovery_split(c->edge.v[i], &host, &port))
             return cv_conf_fail(err, conf, "edge", "\"" CV_STR_FMT "\" is not host:port",
                                 CV_STR_ARG(c->edge.v[i]));
+    }
+    for (size_t i = 0; i < c->wait_for.n; i++) {
+        struct cv_err why;
+        if (await_check(c->wait_for.v[i], &why) != CV_OK)
+            return cv_conf_fail(err, conf, "wait_for", "%s", why.text);
     }
     if (given(c->url) && given(c->ingress_file))
         return cv_conf_fail(err, conf, "ingress_file", "url and ingress_file exclude each other");

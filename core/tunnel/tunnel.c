@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "tunnel/announce.h"
+#include "tunnel/await.h"
 #include "tunnel/conn.h"
 #include "tunnel/discover.h"
 #include "tunnel/network.h"
@@ -30,6 +31,7 @@ static struct {
     struct sockaddr_storage bind;
     const struct cv_instance *edges[SUP_PROTOCOLS]; /* NULL: not loaded or not wanted */
     struct supervisor *supervisor;
+    struct await *await;
     struct discovery *discovery;
     struct token_watch *token_watch;
     struct network_watch *network_watch;
@@ -180,9 +182,11 @@ static void act_keep_old_token(void *arg)
 
 static void stop_watching(void)
 {
+    await_free(tunnel.await);
     discovery_free(tunnel.discovery);
     token_watch_free(tunnel.token_watch);
     network_watch_free(tunnel.network_watch);
+    tunnel.await = NULL;
     tunnel.discovery = NULL;
     tunnel.token_watch = NULL;
     tunnel.network_watch = NULL;
@@ -514,6 +518,15 @@ static void start_supervisor(void)
     tunnel.supervisor = supervisor_new(&sup, &actions, NULL);
 }
 
+/* The first addresses start the supervisor. */
+static void find_edge(void *arg)
+{
+    (void)arg;
+    const char *endpoint = tunnel.credentials->token.endpoint;
+    const char *region = *endpoint ? endpoint : conf()->region ? conf()->region : "";
+    tunnel.discovery = discovery_new(tunnel.self, conf(), region, &dot_cloudflare, on_discovered, NULL);
+}
+
 enum cv_error tunnel_start(struct cv_err *err)
 {
     (void)err;
@@ -523,9 +536,10 @@ enum cv_error tunnel_start(struct cv_err *err)
     log_identity();
     log_restored();
     start_supervisor();
-    const char *endpoint = tunnel.credentials->token.endpoint;
-    const char *region = *endpoint ? endpoint : conf()->region ? conf()->region : "";
-    tunnel.discovery = discovery_new(tunnel.self, conf(), region, &dot_cloudflare, on_discovered, NULL);
+    if (conf()->wait_for.n)
+        tunnel.await = await_new(tunnel.self, &conf()->wait_for, find_edge, NULL);
+    else
+        find_edge(NULL);
     tunnel.network_watch = network_watch_new(tunnel.self, on_network, NULL);
     if (token_is_in_file())
         tunnel.token_watch = token_watch_new(tunnel.self, conf()->token_file, on_token, NULL);

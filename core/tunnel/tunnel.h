@@ -39,6 +39,7 @@ struct tunnel_conf {
     const char *last_config;
     struct cv_bytes config_size;
     struct cv_ms rules_wait;
+    struct cv_list wait_for;
 };
 extern const struct cv_option tunnel_options[];
 enum cv_error tunnel_check(const void *conf, struct cv_err *);

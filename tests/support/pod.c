@@ -14,7 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { START_MS = 30000, DRAIN_MS = 60000, END_MS = 60000, WORDS = 40 };
+enum { START_MS = 30000, DRAIN_MS = 60000, END_MS = 60000, WORDS = 40, APP_LATER_MS = 100 };
 
 /* A port that was free a moment ago. */
 static void choose_metrics(struct pod *p)
@@ -58,20 +58,34 @@ static struct process *start_in(const struct pod *p, const char *program, const 
                          (const char *const[]){ "PATH=/usr/bin:/bin", "HOME=/nonexistent", variable, NULL });
 }
 
+/* What the kubelet starts first is the sidecar: culvert is told to wait for the router. */
+static void write_ini(const struct pod *p)
+{
+    char path[96];
+    snprintf(path, sizeof(path), "%s/culvert.ini", p->dir);
+    FILE *f = fopen(path, "we");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(f);
+    fputs("[tunnel]\nwait_for = unix:router.sock\n", f);
+    fclose(f);
+}
+
 static void start_connector(struct pod *p, const struct pod_setup *s)
 {
-    const char *connector = getenv("CONNECTOR");
-    const char *words[WORDS] = { "tunnel",    "--no-autoupdate", "--cacert",
-                                 s->cacert,   "--protocol",      s->transport,
-                                 "--metrics", p->metrics,        "--ha-connections",
-                                 "2" };
-    size_t n = 10;
+    const char *other = getenv("CONNECTOR"), *program = other && *other ? other : SUITE_BUILD "/culvert";
+    const char *words[WORDS] = { "--config", "culvert.ini" };
+    const char *flags[] = { "tunnel",     "--no-autoupdate", "--cacert", s->cacert,          "--protocol",
+                            s->transport, "--metrics",       p->metrics, "--ha-connections", "2" };
+    size_t n = program == other ? 0 : 2;
+    for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
+        words[n++] = flags[i];
     for (const char *const *e = s->edges; *e; e++) {
         words[n++] = "--edge";
         words[n++] = *e;
     }
     words[n++] = "run";
-    p->connector = start_in(p, connector && *connector ? connector : SUITE_BUILD "/culvert", words, s->token);
+    words[n] = NULL;
+    write_ini(p);
+    p->connector = start_in(p, program, words, s->token);
 }
 
 bool pod_start(struct pod *p, const struct pod_setup *s)
@@ -80,6 +94,7 @@ bool pod_start(struct pod *p, const struct pod_setup *s)
     CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(p->dir));
     choose_metrics(p);
     start_connector(p, s);
+    sleep_ms(APP_LATER_MS);
     p->router =
         start_in(p, SUITE_BUILD "/tests/pod_router", (const char *const[]){ "router.sock", NULL }, NULL);
     bool up = process_says(p->router, "ready\n", START_MS);
@@ -97,8 +112,11 @@ bool pod_terminate(struct pod *p)
     bool well = process_end(p->router, END_MS) == 0;
     process_signal(p->connector, SIGTERM);
     well &= process_end(p->connector, END_MS) == 0;
-    snprintf(path, sizeof(path), "%s/router.sock", p->dir);
-    unlink(path);
+    static const char *const files[] = { "router.sock", "culvert.ini" };
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        snprintf(path, sizeof(path), "%s/%s", p->dir, files[i]);
+        unlink(path);
+    }
     rmdir(p->dir);
     return well;
 }

@@ -43,7 +43,7 @@ const struct core_section core_sections[CORE_SECTIONS] = {
                        sizeof(struct origins_conf), origins_check },
     [CORE_REWRITE] = { "rewrite", "Services that are to be found elsewhere than the rules say.",
                        rewrite_options, sizeof(struct rewrite_conf), rewrite_check },
-    [CORE_SSE] = { "sse", "Event streams.", sse_options, sizeof(struct sse_conf), NULL },
+    [CORE_SSE] = { "sse", "Event streams.", sse_options, sizeof(struct sse_conf), sse_check },
 };
 
 const char *const default_modules[] = { "edge_quic", "edge_http2", "access_headers", "origin_proxy",

@@ -130,6 +130,7 @@ enum core_metric {
     M_CULVERT_PIPE_BYTES,    /* culvert_pipe_memory_bytes */
     M_CULVERT_REFUSED,       /* culvert_requests_refused_total{limit} */
     M_CULVERT_OPEN_REQUESTS, /* culvert_open_requests{type} */
+    M_CULVERT_EARLY_HEADS,   /* culvert_sse_early_heads_total */
     M_CULVERT_REPLACED,      /* culvert_edge_replaced_total{reason}: stalled, token, protocol, network */
     M_CORE_END
 };

@@ -2,6 +2,7 @@
  * One step at a time, each at the end of a turn, so that no module is called from inside its own call. */
 #include "request/chain.h"
 #include "request/early.h"
+#include "request/early_head.h"
 #include "request/route.h"
 #include "request/sse.h"
 #include "request/stock.h"
@@ -80,6 +81,7 @@ static void open_origin(struct request *r)
             continue;
         r->origin = o;
         r->step = STEP_ORIGIN;
+        early_head_watch(r);
         ops->open(o, req);
         return;
     }

@@ -3,7 +3,6 @@
  * The chunks of a thread are capped (limits.memory). A peer that was given a window may always fill it; an origin's
  * answer, which nobody promised room to, shrinks to one chunk a pipe while the thread is over the cap. So memory stays
  * bounded, and since an empty pipe always has room, no writer waits for a credit that never comes. */
-#include "request/sse.h"
 #include "request/state.h"
 #include "request/stock.h"
 
@@ -136,24 +135,39 @@ static void wrote(struct cv_pipe *p, size_t n)
     request_wake(p->req);
 }
 
-size_t cv_pipe_write(struct cv_pipe *p, const void *bytes, size_t n)
+static void append(struct cv_pipe *p, const uint8_t *bytes, size_t n)
 {
-    size_t room = window(p), done = 0;
-    if (n > room)
-        n = room;
-    while (done < n) {
+    for (size_t done = 0; done < n;) {
         if (!p->last || p->last->to == CV_CHUNK)
             append_chunk(p);
         struct chunk *c = p->last;
         size_t part = CV_CHUNK - c->to < n - done ? CV_CHUNK - c->to : n - done;
-        memcpy(c->data + c->to, (const uint8_t *)bytes + done, part);
+        memcpy(c->data + c->to, bytes + done, part);
         c->to += (uint32_t)part;
         done += part;
     }
-    if (n && p->sse)
-        sse_note(p->sse, bytes, n);
+    if (n && p->eye)
+        p->eye->saw(p->eye, bytes, n);
     if (n)
         wrote(p, n);
+}
+
+static void trapped(struct cv_pipe *p, const uint8_t *bytes, size_t n)
+{
+    p->trap->took(p->trap, bytes, n);
+    p->news += n;
+    request_wake(p->req);
+}
+
+size_t cv_pipe_write(struct cv_pipe *p, const void *bytes, size_t n)
+{
+    size_t room = window(p);
+    if (n > room)
+        n = room;
+    if (p->trap && n)
+        trapped(p, bytes, n);
+    else
+        append(p, bytes, n);
     return n;
 }
 
@@ -164,7 +178,7 @@ void pipe_insert(struct cv_pipe *p, struct cv_str bytes)
         return;
     p->inserted = bytes.n;
     p->limit += bytes.n;
-    cv_pipe_write(p, bytes.p, bytes.n);
+    append(p, (const uint8_t *)bytes.p, bytes.n);
 }
 
 int cv_pipe_reserve(struct cv_pipe *p, struct iovec *iov, int max)
@@ -185,17 +199,30 @@ int cv_pipe_reserve(struct cv_pipe *p, struct iovec *iov, int max)
     return n;
 }
 
+static void trap_reserved(struct cv_pipe *p, const struct chunk *c, size_t n)
+{
+    for (; n > 0; c = c->next) {
+        size_t part = CV_CHUNK - c->to < n ? CV_CHUNK - c->to : n;
+        trapped(p, c->data + c->to, part);
+        n -= part;
+    }
+}
+
 /* Reserved chunks lie behind the one that was being filled; what stays empty goes back. */
 void cv_pipe_commit(struct cv_pipe *p, size_t n)
 {
     struct chunk *c = p->first, *filled = NULL;
-    size_t left = n;
     while (c && c->to == CV_CHUNK)
         filled = c, c = c->next;
+    if (p->trap) {
+        trap_reserved(p, c, n);
+        n = 0;
+    }
+    size_t left = n;
     while (c && (left || c->to > c->from)) {
         size_t part = CV_CHUNK - c->to < left ? CV_CHUNK - c->to : left;
-        if (p->sse)
-            sse_note(p->sse, c->data + c->to, part);
+        if (p->eye)
+            p->eye->saw(p->eye, c->data + c->to, part);
         c->to += (uint32_t)part;
         left -= part;
         filled = c;
@@ -220,6 +247,10 @@ void cv_pipe_finish(struct cv_pipe *p)
 {
     if (p->finished || p->dead)
         return;
+    if (p->trap) {
+        p->trap->finished(p->trap);
+        return;
+    }
     p->finished = true;
     p->readable = true;
     request_wake(p->req);

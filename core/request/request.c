@@ -2,6 +2,7 @@
 #include "request/api.h"
 #include "request/chain.h"
 #include "request/early.h"
+#include "request/early_head.h"
 #include "request/route.h"
 #include "request/sse.h"
 #include "request/state.h"
@@ -256,10 +257,12 @@ void cv_req_resume(struct cv_req *req)
 void cv_req_respond(struct cv_req *req)
 {
     struct request *r = request_of(req);
-    if (req->error || r->step != STEP_ORIGIN)
+    if (req->error || (r->step != STEP_ORIGIN && !r->early_head))
         return;
     if (!req->resp_headers)
         req->resp_headers = cv_headers_new(req);
+    if (early_head_responded(r) || r->step != STEP_ORIGIN)
+        return;
     r->at = r->n_filtered;
     sse_watch(r);
     go(r, STEP_RESPOND);
@@ -274,6 +277,7 @@ void cv_req_reply(struct cv_req *req, int status, struct cv_str body)
     if (!req->resp_headers)
         req->resp_headers = cv_headers_new(req);
     sse_end(r);
+    early_head_end(r);
     pipe_kill(&r->down); /* what an origin may have said already */
     pipe_init(&r->down, r, stock_of(r)->limits->pipe.n);
     cv_pipe_write(&r->down, body.p, body.n);
@@ -356,6 +360,10 @@ static void fail(struct request *r, enum cv_error e, struct cv_str text)
         cv_add(metric(M_REQUEST_ERRORS, NULL), 1);
         cv_add(METRIC(M_CULVERT_ERRORS, cv_str_of(cv_error_name(e))), 1);
     }
+    if (early_head_failed(r, e)) {
+        req->error = CV_OK;
+        return;
+    }
     bool as_api = stock_of(r)->api_errors && req->type == CV_HTTP && api_shape_of(req);
     bool answers = e != CV_E_CANCEL && r->step < STEP_BODY && r->step != STEP_NEW;
     if (answers && as_api && r->step < STEP_HEAD) {
@@ -431,6 +439,7 @@ static void close_request(struct request *r)
     struct conn_base *conn = (struct conn_base *)req->conn;
     enum cv_error why = req->error ? req->error : r->failed;
     sse_end(r);
+    early_head_end(r);
     pipe_kill(&r->up);
     pipe_kill(&r->down);
     request_close_origin(r, why);
@@ -483,6 +492,8 @@ static void run_request(struct request *r)
 {
     while (r->stepping && r->step != STEP_CLOSE)
         chain_step(r);
+    if (r->early_head)
+        early_head_run(r);
     if (r->step != STEP_CLOSE && r->step != STEP_NEW)
         deliver_pipes(r);
     if (r->step == STEP_CLOSE) {

@@ -13,9 +13,11 @@ struct limits_conf {
 };
 extern const struct cv_option limits_options[];
 struct sse_conf {
-    struct cv_ms heartbeat; /* 0: none */
+    struct cv_ms heartbeat;  /* 0: none */
+    struct cv_ms early_head; /* 0: none */
 };
 extern const struct cv_option sse_options[];
+enum cv_error sse_check(const void *conf, struct cv_err *);
 
 struct chunk {
     struct chunk *next;
@@ -49,20 +51,30 @@ void arena_free(struct arena *);
 
 /* ---- pipe --------------------------------------------------------------------------------------------- */
 
+/* Sees what is written, before anything follows it. */
+struct pipe_eye {
+    void (*saw)(struct pipe_eye *, const uint8_t *, size_t n);
+};
+/* Gets what is written, and its end, in the reader's stead; the writer has its credit at once. */
+struct pipe_trap {
+    void (*took)(struct pipe_trap *, const uint8_t *, size_t n);
+    void (*finished)(struct pipe_trap *);
+};
 struct cv_pipe {
     struct request *req;
     struct chunk *first, *last;
     size_t held; /* written and not consumed            */
     size_t limit;
-    size_t news;        /* bytes consumed that the writer has not been told of */
-    size_t inserted;    /* the first so many bytes are not the writer's; the limit is as much higher */
-    uint64_t total;     /* bytes ever written                  */
-    struct chunk *mark; /* where peek() found its first byte last time, or NULL */
-    uint64_t mark_at;   /* which of all bytes mark->data[0] is                  */
-    struct sse *sse;    /* wants to see what is written, or NULL */
-    bool finished;      /* by the writer                       */
-    bool readable;      /* the reader is to be woken           */
-    bool dead;          /* the request is over: writes vanish  */
+    size_t news;            /* bytes consumed that the writer has not been told of */
+    size_t inserted;        /* the first so many bytes are not the writer's; the limit is as much higher */
+    uint64_t total;         /* bytes ever written                  */
+    struct chunk *mark;     /* where peek() found its first byte last time, or NULL */
+    uint64_t mark_at;       /* which of all bytes mark->data[0] is                  */
+    struct pipe_eye *eye;   /* or NULL */
+    struct pipe_trap *trap; /* or NULL */
+    bool finished;          /* by the writer                       */
+    bool readable;          /* the reader is to be woken           */
+    bool dead;              /* the request is over: writes vanish  */
 };
 void pipe_init(struct cv_pipe *, struct request *, size_t limit);
 /* Bytes of our own into an empty pipe: they take no room from the writer, who never hears of them. */

@@ -4,15 +4,31 @@
 
 #include <string.h>
 
-const struct cv_option sse_options[] = { CV_OPT(struct sse_conf, heartbeat, "0s",
-                                                "How long a text/event-stream may lie still before it gets a "
-                                                "sign of life between two events: a comment, "
-                                                "or on /v1/messages the event ping. The edge cuts what is "
-                                                "still for about 100 s; 15s suits. 0: never."),
-                                         CV_OPT_END };
+const struct cv_option sse_options[] = {
+    CV_OPT(
+        struct sse_conf, heartbeat, "0s",
+        "How long a text/event-stream may lie still before it gets a sign of life between two events: a "
+        "comment, or on /v1/messages the event ping. The edge cuts what is still for about 100 s; 15s suits. "
+        "0: never."),
+    CV_OPT(
+        struct sse_conf, early_head, "0s",
+        "After how long without an answer the visitor gets the head of an event stream, if the request asked "
+        "for one: by \"stream\": true in its JSON or by its Accept. An origin that then answers otherwise is "
+        "told of by an event. The edge gives up after about 100 s; 60s suits. Needs heartbeat. 0: never."),
+    CV_OPT_END
+};
+
+enum cv_error sse_check(const void *opaque, struct cv_err *err)
+{
+    const struct sse_conf *c = opaque;
+    if (c->early_head.ms > 0 && c->heartbeat.ms == 0)
+        return cv_conf_fail(err, c, "early_head", "needs a heartbeat, or the edge gives up a little later");
+    return CV_OK;
+}
 
 struct sse {
     struct request *r;
+    struct pipe_eye eye;
     struct cv_timer timer;
     struct cv_str sign;
     int64_t moved;   /* when bytes last came */
@@ -21,7 +37,7 @@ struct sse {
 
 /* ---- which streams ------------------------------------------------------------------------------------ */
 
-static bool is_type(struct cv_str value, struct cv_str type)
+bool sse_is_type(struct cv_str value, struct cv_str type)
 {
     if (value.n < type.n || !cv_str_caseeq((struct cv_str){ value.p, type.n }, type))
         return false;
@@ -29,11 +45,11 @@ static bool is_type(struct cv_str value, struct cv_str type)
 }
 
 /* A body that is packed, or promises its length, must not be added to. */
-static bool is_plain_event_stream(const struct cv_req *req)
+bool sse_is_stream(const struct cv_req *req)
 {
     struct cv_str coding = cv_header(req->resp_headers, CV_STR("content-encoding"));
     return req->status == 200 &&
-           is_type(cv_header(req->resp_headers, CV_STR("content-type")), CV_STR("text/event-stream")) &&
+           sse_is_type(cv_header(req->resp_headers, CV_STR("content-type")), CV_STR("text/event-stream")) &&
            (coding.n == 0 || cv_str_caseeq(coding, CV_STR("identity"))) &&
            cv_header(req->resp_headers, CV_STR("content-length")).p == NULL;
 }
@@ -56,8 +72,9 @@ static bool is_between_events(const struct sse *s)
            memcmp(end, "\n\r\n", 3) == 0;
 }
 
-void sse_note(struct sse *s, const uint8_t *bytes, size_t n)
+static void saw(struct pipe_eye *eye, const uint8_t *bytes, size_t n)
 {
+    struct sse *s = CV_OWNER(eye, struct sse, eye);
     s->moved = cv_now(s->r->edge);
     for (size_t i = n > sizeof(s->last) ? n - sizeof(s->last) : 0; i < n; i++) {
         s->last[0] = s->last[1];
@@ -98,30 +115,32 @@ static void on_timer(struct cv_timer *timer)
 void sse_watch(struct request *r)
 {
     const struct stock *stock = r->worker->stock;
-    if (!stock->sse || stock->sse->heartbeat.ms == 0 || r->pub.type != CV_HTTP ||
-        !is_plain_event_stream(&r->pub))
+    if (!stock->sse || stock->sse->heartbeat.ms == 0 || r->pub.type != CV_HTTP || !sse_is_stream(&r->pub))
         return;
     struct sse *s = cv_alloc(&r->pub, sizeof(*s));
     s->r = r;
     s->timer.fire = on_timer;
     s->sign = sign_for(&r->pub);
     s->moved = cv_now(r->edge);
-    r->down.sse = s;
+    s->eye.saw = saw;
+    r->sse = s;
+    r->down.eye = &s->eye;
 }
 
 /* The filters have had their say since. */
 void sse_begin(struct request *r)
 {
-    if (!r->down.sse || r->pub.error || r->replied)
+    if (!r->sse || r->pub.error || r->replied)
         return;
-    if (is_plain_event_stream(&r->pub))
-        set_timer(r->down.sse);
+    if (sse_is_stream(&r->pub))
+        set_timer(r->sse);
 }
 
 void sse_end(struct request *r)
 {
-    if (!r->down.sse)
+    if (!r->sse)
         return;
-    cv_timer_clear(&r->down.sse->timer);
-    r->down.sse = NULL;
+    cv_timer_clear(&r->sse->timer);
+    r->down.eye = NULL;
+    r->sse = NULL;
 }

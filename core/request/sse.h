@@ -11,6 +11,9 @@ void sse_watch(struct request *);
 /* The edge gets the head: signs may be sent from now on. */
 void sse_begin(struct request *);
 void sse_end(struct request *);
-/* For pipe.c: what the origin has written, before anything follows it. */
-void sse_note(struct sse *, const uint8_t *bytes, size_t n);
+
+/* "text/event-stream; charset=utf-8" is of the type "text/event-stream". */
+bool sse_is_type(struct cv_str value, struct cv_str type);
+/* The response is a stream of events that may be added to: neither packed nor of a promised length. */
+bool sse_is_stream(const struct cv_req *);
 #endif

@@ -25,6 +25,8 @@ struct request {
     struct route_table *routes; /* held while rule is used */
     struct arena arena;
     struct cv_pipe up, down;
+    struct sse *sse;               /* or NULL */
+    struct early_head *early_head; /* or NULL */
     struct request *next_ready;
     struct request *prev, *next;           /* of the thread     */
     struct request *conn_prev, *conn_next; /* of the connection */

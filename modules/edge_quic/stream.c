@@ -163,6 +163,8 @@ void quic_readable(const struct cv_self *self, struct cv_req *req)
     struct quic_stream *s = stream_of(self, req);
     if (s)
         quic_stream_queue(s);
+    else
+        cv_req_done(req); /* the edge has left */
 }
 
 void quic_credit(const struct cv_self *self, struct cv_req *req, size_t n)

@@ -10,7 +10,7 @@
 
 enum { PAUSE_MS = 20 };
 
-static const struct sse_conf conf = { { PAUSE_MS } };
+static const struct sse_conf conf = { .heartbeat = { PAUSE_MS } };
 static const char *fields[2][2]; /* of the response */
 static int status;
 

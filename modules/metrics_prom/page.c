@@ -8,11 +8,22 @@
 
 const char text_type[] = "text/plain; charset=utf-8";
 
+/* libevent would send it. */
+static void without_body(struct evkeyvalq *headers, struct evbuffer *body)
+{
+    char length[24];
+    snprintf(length, sizeof(length), "%zu", evbuffer_get_length(body));
+    evhttp_add_header(headers, "Content-Length", length);
+    evbuffer_drain(body, evbuffer_get_length(body));
+}
+
 void page_answer(struct evhttp_request *req, int status, const char *type, struct evbuffer *body_take)
 {
     struct evkeyvalq *headers = evhttp_request_get_output_headers(req);
     evhttp_add_header(headers, "Content-Type", type);
     evhttp_add_header(headers, "X-Content-Type-Options", "nosniff");
+    if (evhttp_request_get_command(req) == EVHTTP_REQ_HEAD)
+        without_body(headers, body_take);
     evhttp_send_reply(req, status, NULL, body_take);
     evbuffer_free(body_take);
 }

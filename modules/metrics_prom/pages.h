@@ -5,6 +5,7 @@
 #include "culvert/operate.h"
 #include "prom.h"
 
+#include <event2/buffer.h>
 #include <event2/http.h>
 
 enum page_who {

@@ -2,8 +2,7 @@
 #ifndef PROM_H
 #define PROM_H
 #include "culvert/culvert.h"
-
-#include <event2/buffer.h>
+#include "culvert/mem.h"
 
 struct prom_conf {
     const char *listen;
@@ -21,8 +20,22 @@ enum { FIRST_PORT = 20241, LAST_PORT = 20245 }; /* tried when the port is 0 */
 int ask_command(struct cv_self *, int argc, char **argv);
 /* duration.c: "45", "45s", "1m30s", "500ms" to milliseconds; -1: is none of these, or more than 24h. */
 int64_t duration_ms(const char *);
-/* text.c: Prometheus text format 0.0.4 of every series in the process. */
-void prom_write_series(struct evbuffer *);
+/* text.c: every series of the process, and what the process itself uses. */
+struct prom_text {
+    struct cv_buf *out;
+    bool open;                    /* OpenMetrics 1.0; else Prometheus' 0.0.4                    */
+    const struct cv_metric *last; /* HELP and TYPE stand once, before the first series of a metric */
+};
+void prom_write(struct cv_buf *out, bool open);
+void prom_add(struct prom_text *, const struct cv_metric *, const struct cv_str *values, const double *sums,
+              size_t n);
 /* process.c: the process_* series that every Prometheus client library has. */
-void prom_write_process(struct evbuffer *);
+extern const struct cv_metric prom_process_metrics[];
+void prom_add_process(struct prom_text *);
+
+/* accept.c: what the header asks for (Accept, Accept-Encoding; NULL: none). Who names neither form gets the plain one. */
+bool prom_wants_open(const char *accept);
+bool prom_wants_gzip(const char *accept_encoding);
+/* gzip.c: RFC 1952 of all of `plain`. */
+void prom_gzip(const struct cv_buf *plain, struct cv_buf *out);
 #endif

@@ -157,7 +157,7 @@ $(B)/tests/modules/%.so: $(B)/obj/tests/modules/%.o
 
 # ---- testing --------------------------------------------------------------------------------------
 
-BUILT_FOR_TESTS := all $(TESTS) $(SIM) $(TOOLS) $(REFUSED)
+BUILT_FOR_TESTS := all $(TESTS) $(SIM) $(TOOLS) $(REFUSED) $(if $(SAN),,$(B)/rootfs)
 
 # The thread sanitizer of gcc 12 wants addresses that are not spread too far.
 run = $(if $(filter thread,$(SAN)),$$(setarch -R true 2>/dev/null && echo setarch -R))

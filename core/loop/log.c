@@ -20,6 +20,10 @@ const struct cv_option log_options[] = {
     CV_OPT(struct log_conf, output, "default",
            "Form of the lines on stderr: for people, or one JSON object a line.", .flags = CV_LIVE,
            .words = "default|json"),
+    CV_OPT(struct log_conf, repeats, "100",
+           "So many lines of the same message are written in 10 seconds; more are counted, and told as one "
+           "line. 0: all. Level debug writes everything.",
+           .flags = CV_LIVE, .min = 0, .max = 1000000),
     CV_OPT(struct log_conf, file, "", "Also append JSON lines to this file."),
     CV_OPT(struct log_conf, directory, "",
            "Also write JSON lines to cloudflared.log in this folder: 1 MiB, then it is renamed, 5 are kept."),
@@ -202,12 +206,16 @@ static void write_all(int fd, struct cv_buf *b)
     }
 }
 
+/* Opens the file by its name, in place of what was open. Under the lock. */
 static enum cv_error open_sink(struct cv_err *err)
 {
-    sink.fd = open(sink.path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+    int fd = open(sink.path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
     struct stat st;
-    if (sink.fd < 0 || fstat(sink.fd, &st) < 0)
+    if (fd < 0 || fstat(fd, &st) < 0)
         return cv_fail(err, CV_E_CONF, "cannot open the log file %s: %s", sink.path, strerror(errno));
+    if (sink.fd >= 0)
+        close(sink.fd);
+    sink.fd = fd;
     sink.size = st.st_size;
     return CV_OK;
 }
@@ -223,7 +231,6 @@ static void roll_sink(void)
         snprintf(to, sizeof(to), "%s.%d", sink.path, i + 1);
         rename(from, to); /* there may be fewer yet */
     }
-    close(sink.fd);
     open_sink(NULL);
 }
 
@@ -239,11 +246,22 @@ static void write_sink(struct cv_buf *b)
     pthread_mutex_unlock(&sink.lock);
 }
 
+static enum cv_error reopen_sink(struct cv_err *err)
+{
+    pthread_mutex_lock(&sink.lock);
+    enum cv_error e = open_sink(err);
+    pthread_mutex_unlock(&sink.lock);
+    return e;
+}
+
 enum cv_error log_setup(const struct log_conf *conf, struct cv_err *err)
 {
     level = conf->level;
     output = conf->output;
-    if (sink.path || (!*conf->file && !*conf->directory))
+    log_limit_set(conf->repeats);
+    if (sink.path) /* a reload: somebody may have moved the file away */
+        return reopen_sink(err);
+    if (!*conf->file && !*conf->directory)
         return CV_OK;
     struct cv_buf path = { 0 };
     sink.rolls = !*conf->file;
@@ -254,11 +272,12 @@ enum cv_error log_setup(const struct log_conf *conf, struct cv_err *err)
     cv_buf_free(&path);
     if (sink.rolls && *conf->file)
         log_line(CV_ERROR, NULL, "Both a log file and a log directory are set: the file is used");
-    return open_sink(err);
+    return reopen_sink(err);
 }
 
 void log_close(void)
 {
+    log_limit_tell(true);
     pthread_mutex_lock(&sink.lock);
     if (sink.fd >= 0)
         close(sink.fd);
@@ -312,23 +331,31 @@ static void emit(enum cv_level l, const struct cv_fields *given, struct cv_str m
     cv_buf_free(&console);
 }
 
-static void log_va(enum cv_level l, const struct cv_fields *fields, const char *fmt, va_list args)
+static void log_va(enum cv_level l, const struct cv_fields *fields, bool limited, const char *fmt,
+                   va_list args)
 {
     if (!cv_log_on(l))
         return;
     char text[2048];
     int n = vsnprintf(text, sizeof(text), fmt, args);
-    emit(l, fields,
-         (struct cv_str){ text, n < 0                   ? 0
-                                : n < (int)sizeof(text) ? (size_t)n
-                                                        : sizeof(text) - 1 });
+    struct cv_str message = { text, n < 0 ? 0 : n < (int)sizeof(text) ? (size_t)n : sizeof(text) - 1 };
+    if (!limited || l == CV_DEBUG || log_limit_pass(l, fmt, message))
+        emit(l, fields, message);
 }
 
 void log_line(enum cv_level l, const struct cv_fields *fields, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
-    log_va(l, fields, fmt, args);
+    log_va(l, fields, true, fmt, args);
+    va_end(args);
+}
+
+void log_always(enum cv_level l, const struct cv_fields *fields, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    log_va(l, fields, false, fmt, args);
     va_end(args);
 }
 
@@ -337,6 +364,6 @@ void cv_log(const struct cv_self *self, enum cv_level l, const struct cv_fields 
     (void)self;
     va_list args;
     va_start(args, fmt);
-    log_va(l, fields, fmt, args);
+    log_va(l, fields, true, fmt, args);
     va_end(args);
 }

@@ -89,6 +89,7 @@ unsigned pulse_stuck(int64_t *ms);
 struct log_conf {
     int level;  /* enum cv_level */
     int output; /* 0 console, 1 json */
+    int repeats;
     const char *file, *directory;
 };
 extern const struct cv_option log_options[];
@@ -96,7 +97,14 @@ enum cv_error log_setup(const struct log_conf *,
                         struct cv_err *); /* again at reload; until then: info, console */
 void log_line(enum cv_level, const struct cv_fields *, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* Not subject to [log] repeats. */
+void log_always(enum cv_level, const struct cv_fields *, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 void log_close(void);
+/* log_limit.c, any thread. Whether a line is to be written; fmt tells what is the same message. */
+void log_limit_set(int lines);
+bool log_limit_pass(enum cv_level, const char *fmt, struct cv_str text);
+void log_limit_tell(bool all); /* of messages whose time is over, or all: how many lines were not written */
 void notes_keep(int64_t unix_s, enum cv_level, struct cv_str text); /* notes.c; main thread */
 
 /* ---- metrics ----------------------------------------------------------------------------------------- */

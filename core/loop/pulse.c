@@ -1,4 +1,5 @@
-/* pulse.c: whether the worker threads' loops turn: the main thread posts to each and waits for the answer. */
+/* pulse.c: whether the worker threads' loops turn: the main thread posts to each and waits for the answer. What else it
+ * has to do every second or so hangs on the same timer. */
 #include "loop/loop.h"
 
 #include <string.h>
@@ -66,6 +67,7 @@ static void on_beat(struct cv_timer *timer)
     cv_timer_set(worker_core_self(self.main), timer, self.every);
     for (size_t i = 0; i < self.n; i++)
         ask(&self.workers[i]);
+    log_limit_tell(false);
 }
 
 void pulse_start(struct cv_worker *main, struct cv_worker *const *workers, size_t n, struct cv_ms limit)

@@ -4,6 +4,7 @@
 #include "request/early.h"
 #include "request/early_head.h"
 #include "request/route.h"
+#include "request/say.h"
 #include "request/sse.h"
 #include "request/stock.h"
 
@@ -36,6 +37,7 @@ static void choose_rule(struct request *r)
             return;
         }
     }
+    say_request(r);
     r->at = 0;
     next_step(r, STEP_FILTER);
 }
@@ -148,6 +150,7 @@ void request_close_origin(struct request *r, enum cv_error why)
 
 static void give_head(struct request *r)
 {
+    say_answer(r);
     if (r->pub.error || r->replied) /* the origin has nothing more to say */
         request_close_origin(r, r->pub.error);
     r->step = STEP_BODY;

@@ -4,6 +4,7 @@
 #include "request/early.h"
 #include "request/early_head.h"
 #include "request/route.h"
+#include "request/say.h"
 #include "request/sse.h"
 #include "request/state.h"
 #include "request/stock.h"
@@ -296,32 +297,6 @@ void cv_req_done(struct cv_req *req)
 
 /* ---- failing ----------------------------------------------------------------------------------------- */
 
-static void log_failure(const struct request *r)
-{
-    const struct cv_req *req = &r->pub;
-    const char *protocol = r->edge->instance->module->edge->protocol;
-    bool h2 = protocol && strcmp(protocol, "http2") == 0;
-    struct cv_field f[8] = { CV_S("error", req->error_text),
-                             CV_S("reason", cv_str_of(cv_error_name(req->error))),
-                             CV_I("event", req->type == CV_TCP ? 2
-                                           : r->counted        ? 1
-                                                               : 0) };
-    size_t n = 3;
-    if (req->conn)
-        f[n++] = CV_I("connIndex", req->conn->index);
-    struct cv_str ray = cv_header(req->headers, CV_STR("cf-ray"));
-    if (ray.n)
-        f[n++] = CV_S("cfRay", ray);
-    if (req->rule) {
-        if (req->rule->index >= 0)
-            f[n++] = CV_I("ingressRule", req->rule->index);
-        f[n++] = CV_S("originService", req->rule->service);
-    }
-    enum cv_level level = req->error == CV_E_CANCEL ? CV_DEBUG : CV_ERROR;
-    cv_log(r->edge, level, &(struct cv_fields){ f, n },
-           h2 ? "failed to serve incoming request" : "Request failed");
-}
-
 /* Who had the request when it failed. */
 static const char *layer_of(const struct request *r)
 {
@@ -355,7 +330,7 @@ static void fail(struct request *r, enum cv_error e, struct cv_str text)
     struct cv_req *req = &r->pub;
     req->error = e;
     req->error_text = text;
-    log_failure(r);
+    say_failure(r);
     if (r->counted) {
         cv_add(metric(M_REQUEST_ERRORS, NULL), 1);
         cv_add(METRIC(M_CULVERT_ERRORS, cv_str_of(cv_error_name(e))), 1);

@@ -1,6 +1,8 @@
 /* addresses.c: the addresses of the edge: which is handed out, which family, what a failure changes. */
 #include "tunnel/addresses.h"
 
+#include <arpa/inet.h>
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +11,14 @@
 enum { SECONDARY_MS = 10 * 60 * 1000 };
 
 /* ---- the list ------------------------------------------------------------------------------------------ */
+
+void address_ip(const struct sockaddr_storage *a, char ip[INET6_ADDRSTRLEN])
+{
+    const void *bytes = a->ss_family == AF_INET6 ? (const void *)&((const struct sockaddr_in6 *)a)->sin6_addr
+                                                 : (const void *)&((const struct sockaddr_in *)a)->sin_addr;
+    if (!inet_ntop(a->ss_family, bytes, ip, INET6_ADDRSTRLEN))
+        ip[0] = '\0';
+}
 
 bool address_same_ip(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
 {

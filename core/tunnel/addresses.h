@@ -5,6 +5,8 @@
 
 #include "culvert/culvert.h"
 
+#include <netinet/in.h>
+
 enum { EDGE_REGIONS = 2 };
 
 struct edge_addr {
@@ -27,6 +29,8 @@ struct addresses {
     void *random_arg;
 };
 
+/* As text, without the port; "" for no address. */
+void address_ip(const struct sockaddr_storage *, char ip[INET6_ADDRSTRLEN]);
 /* Addresses alone, ports do not count. */
 bool address_same_ip(const struct sockaddr_storage *, const struct sockaddr_storage *);
 

@@ -39,14 +39,6 @@ static struct edge_addr *choose_address(struct supervisor *s, struct slot *slot)
 
 /* ---- legs ---------------------------------------------------------------------------------------------- */
 
-static void write_ip(const struct sockaddr_storage *a, char ip[INET6_ADDRSTRLEN])
-{
-    const void *bytes = a->ss_family == AF_INET6 ? (const void *)&((const struct sockaddr_in6 *)a)->sin6_addr
-                                                 : (const void *)&((const struct sockaddr_in *)a)->sin_addr;
-    if (!inet_ntop(a->ss_family, bytes, ip, INET6_ADDRSTRLEN))
-        ip[0] = '\0';
-}
-
 static void start_leg(struct supervisor *s, struct slot *slot, enum sup_protocol protocol,
                       struct edge_addr *addr_take, int64_t now)
 {
@@ -56,7 +48,7 @@ static void start_leg(struct supervisor *s, struct slot *slot, enum sup_protocol
     link->protocol = protocol;
     link->state = LINK_DIALLING;
     link->addr = addr_take;
-    write_ip(&addr_take->addr, link->ip);
+    address_ip(&addr_take->addr, link->ip);
     memcpy(slot->ip, link->ip, sizeof(slot->ip));
     link->deadline = now + DIAL_MS;
     link->rtt_us = -1;

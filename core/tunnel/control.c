@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tunnel/addresses.h"
 #include "tunnel/registrar.h"
 #include "tunnel/schema.h"
 
@@ -204,10 +205,14 @@ static void log_registration(const struct connection *conn)
     for (size_t i = 0, n = 0; i < conn->credentials->features.n && n < sizeof(features); i++)
         n += (size_t)snprintf(features + n, sizeof(features) - n, "%s" CV_STR_FMT, i ? " " : "",
                               CV_STR_ARG(conn->credentials->features.v[i]));
-    const struct cv_field index = CV_I("connIndex", conn->base.pub.index);
-    log_line(CV_DEBUG, CV_FIELDS(index, CV_S("features", cv_str_of(features))), "Tunnel connection options");
+    char ip[INET6_ADDRSTRLEN];
+    address_ip(&conn->base.pub.addr, ip);
+    const struct cv_field index = CV_I("connIndex", conn->base.pub.index), event = CV_I("event", 0),
+                          edge = CV_S("ip", cv_str_of(ip));
+    log_line(CV_DEBUG, CV_FIELDS(index, event, edge, CV_S("features", cv_str_of(features))),
+             "Tunnel connection options");
     log_line(CV_DEBUG,
-             CV_FIELDS(index, CV_I("event", 0),
+             CV_FIELDS(index, event, edge,
                        CV_S("protocol", cv_str_of(conn->edge->instance->module->edge->protocol))),
              "Registering tunnel connection");
 }

@@ -88,16 +88,13 @@ static enum cv_error ask_gates(struct cv_err *err)
 
 static void log_attempt(const struct sup_dial *dial)
 {
-    char ip[INET6_ADDRSTRLEN] = "";
-    const struct sockaddr_storage *a = dial->addr;
-    inet_ntop(a->ss_family,
-              a->ss_family == AF_INET6 ? (const void *)&((const struct sockaddr_in6 *)a)->sin6_addr
-                                       : (const void *)&((const struct sockaddr_in *)a)->sin_addr,
-              ip, sizeof(ip));
-    log_line(CV_INFO, CV_FIELDS(CV_I("connIndex", dial->index), CV_I("event", 0), CV_S("ip", cv_str_of(ip))),
-             "Tunnel connection curve preferences: %s", tls_groups_text());
+    char ip[INET6_ADDRSTRLEN];
+    address_ip(dial->addr, ip);
+    const struct cv_fields *fields =
+        CV_FIELDS(CV_I("connIndex", dial->index), CV_I("event", 0), CV_S("ip", cv_str_of(ip)));
+    log_line(CV_INFO, fields, "Tunnel connection curve preferences: %s", tls_groups_text());
     if (dial->protocol == SUP_HTTP2)
-        log_line(CV_DEBUG, CV_FIELDS(CV_I("connIndex", dial->index)), "Connecting via http2");
+        log_line(CV_DEBUG, fields, "Connecting via http2");
 }
 
 static void act_dial(void *arg, const struct sup_dial *dial)

@@ -37,10 +37,6 @@ static void on_close(struct evhttp_connection *conn, void *arg)
 
 static void wait_for_end(struct evhttp_request *req)
 {
-    if (n_waiting == MOST_WAITING) {
-        page_text(req, 503, "Too many wait for the end of the drain already\n");
-        return;
-    }
     n_waiting++;
     struct waiting *w = cv_xmalloc(sizeof(*w));
     *w = (struct waiting){ first, req };
@@ -60,9 +56,19 @@ void drain_is_over(void)
     }
 }
 
+static void answer_at_the_end(struct evhttp_request *req)
+{
+    struct cv_drained unused;
+    if (cv_drained(&unused))
+        answer(req);
+    else
+        wait_for_end(req);
+}
+
 void page_drain(const struct cv_self *self, struct evhttp_request *req)
 {
     char text[32];
+    (void)self;
     page_argument(req, "timeout", text, sizeof(text));
     int64_t limit = *text ? duration_ms(text) : CV_GRACE_PERIOD;
     if (*text && limit < 0) {
@@ -70,16 +76,16 @@ void page_drain(const struct cv_self *self, struct evhttp_request *req)
         return;
     }
     cv_drain((struct cv_ms){ limit });
-    page_drained(self, req);
+    answer_at_the_end(req);
 }
 
-/* Begins nothing: for who has to outlive the visitors, such as the router's preStop hook. */
+/* Begins nothing: for who has to outlive the visitors, such as the router's preStop hook. Anybody may ask, so not all
+ * of them are let wait. */
 void page_drained(const struct cv_self *self, struct evhttp_request *req)
 {
-    struct cv_drained unused;
     (void)self;
-    if (cv_drained(&unused))
-        answer(req);
+    if (n_waiting >= MOST_WAITING)
+        page_text(req, 503, "Too many wait for the end of the drain already\n");
     else
-        wait_for_end(req);
+        answer_at_the_end(req);
 }

@@ -3,6 +3,7 @@
 #include "origin.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -178,8 +179,9 @@ static void note(struct origin_dial *d, size_t addr, int system_error)
         return;
     char where[160];
     addr_text(&d->addrs[addr], where, sizeof(where));
-    errno = system_error;
-    d->error = cv_fail(&d->why, kind_of(system_error), "dial %s: %m", where);
+    const char *text = strerror(system_error); /* "Connection refused"; logs are searched for Go's words */
+    d->error =
+        cv_fail(&d->why, kind_of(system_error), "dial %s: connect: %c%s", where, tolower(*text), text + 1);
 }
 
 static void set_options(const struct origin_dial *d, int fd)

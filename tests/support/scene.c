@@ -114,7 +114,7 @@ static void start_culvert(struct scene *t, const struct setup *s)
     snprintf(query, sizeof(query), "registered=%u&event=config-answer&count=%u&timeout=60s", t->connections,
              scene_seen(t, "config-answer") + 1);
     t->culvert = process_start(argv, (const char *const[]){ "PATH=/nonexistent", variable, NULL });
-    CU_ASSERT_TRUE_FATAL(process_says(t->culvert, "/metrics\n", PATIENCE_MS));
+    CU_ASSERT_TRUE_FATAL(process_says(t->culvert, "/metrics", PATIENCE_MS));
     char *said = process_output(t->culvert), *at = strstr(said, "metrics server on ");
     CU_ASSERT_TRUE_FATAL(at && sscanf(at, "metrics server on %31[^/]", t->metrics) == 1);
     free(said);

@@ -8,7 +8,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define OPERATOR_TOKEN "operator-41c2f0de77" /* test_90_secrets.c looks for it */
+/* test_90_secrets.c looks for them */
+#define OPERATOR_TOKEN "operator-41c2f0de77"
+#define QUERY_SECRET   "query-5e0d9c2b61"
 
 /* ---- probes -------------------------------------------------------------------------------------------- */
 
@@ -445,6 +447,71 @@ static void the_level_of_the_log_changes_while_it_runs(void)
     scene_stop(t);
 }
 
+static void a_request_is_a_line_at_level_debug_without_its_query(void)
+{
+    struct scene *t = scene_start(&(struct setup){ .transport = "http2" });
+    struct answer a = scene_visit(t, "GET", "/v1/chat?api_key=" QUERY_SECRET, "Host: b.example\r\n", NULL, 0);
+    CHECK_STATUS(a, 200);
+    answer_free(&a);
+    CU_ASSERT_TRUE(process_says(t->culvert, " DBG 200 OK ", PATIENCE_MS));
+    char *said = process_output(t->culvert);
+    CHECK_HOLDS(said, " DBG GET https://b.example/v1/chat HTTP/2.0 cfRay=");
+    CHECK_HOLDS(said,
+                " connIndex=0 content-length=0 event=1 host=b.example ingressRule=0 originService=http://");
+    CHECK_HOLDS(said, " path=/v1/chat\n");
+    free(said);
+    scene_stop(t);
+}
+
+/* No control bytes but the end of a line, and all of it UTF-8. */
+static bool is_clean(const char *text)
+{
+    for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
+        size_t more = *p >= 0xf0 ? 3 : *p >= 0xe0 ? 2 : *p >= 0xc2 ? 1 : 0;
+        if ((*p < ' ' && *p != '\n') || *p == 0x7f || (*p >= 0x80 && more == 0) ||
+            (*p == 0xc2 && p[1] < 0xa0))
+            return false;
+        for (; more > 0; more--)
+            if ((*++p & 0xc0) != 0x80)
+                return false;
+    }
+    return true;
+}
+
+#define UGLY "\x1b[31m\xff\xfe\xc2\x9b"
+
+static bool answers_ugly(struct http1 *h, void *unused)
+{
+    (void)unused;
+    http1_sendf(h, "HTTP/1.1 200 " UGLY "\r\nContent-Length: " UGLY "\r\n\r\n");
+    return false;
+}
+
+/* The edge's words, a configuration, what an origin says, what a visitor asks for. */
+static void a_peer_s_bytes_do_no_harm_to_the_log(void)
+{
+    static const char *const outputs[] = { "--output default", "--output json" };
+    for (each_transport(transport))
+        for (size_t o = 0; o < 2; o++) {
+            struct scene *t = scene_start(&(struct setup){ .transport = transport,
+                                                           .flags = outputs[o],
+                                                           .origin = answers_ugly,
+                                                           .edge_flags = "--location " UGLY });
+            struct answer a = scene_get(t, "/%0aINF%20forged");
+            CHECK_STATUS(a, 502);
+            answer_free(&a);
+            a = scene_control(t, "POST", "/config?version=2", "{\"ingress\":\"" UGLY "\"}");
+            answer_free(&a);
+            char *said = process_output(t->culvert);
+            CU_ASSERT_TRUE(is_clean(said));
+            CHECK_HOLDS(said, "\\u001b[31m\\u00ff\\u00fe\\u00c2\\u009b");
+            CHECK_HOLDS(said, "/%0aINF%20forged");
+            CHECK_HOLDS(said, "invalid character '\\\\x1b' in string");
+            free(said);
+            scene_stop(t);
+        }
+}
+
 SUITE(system_65_operate, TEST(an_edge_outage_ends_readiness_and_not_life),
       TEST(the_ini_says_how_many_connections_are_enough), TEST(without_rules_nothing_is_ready),
       TEST(a_module_that_cannot_work_is_not_ready), TEST(a_worker_that_is_held_up_ends_life),
@@ -453,4 +520,5 @@ SUITE(system_65_operate, TEST(an_edge_outage_ends_readiness_and_not_life),
       TEST(who_has_to_outlive_the_visitors_learns_of_the_end),
       TEST(who_has_to_outlive_the_visitors_is_let_go_at_sigterm), TEST(words_do_it_without_a_shell),
       TEST(a_page_in_a_browser_cannot_give_orders), TEST(diagnosis_has_the_shape_that_cloudflared_gives_it),
+      TEST(a_request_is_a_line_at_level_debug_without_its_query), TEST(a_peer_s_bytes_do_no_harm_to_the_log),
       TEST(the_level_of_the_log_changes_while_it_runs));

@@ -16,6 +16,7 @@ static const struct {
     { "the secret",
       "\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10\x11\x12\x13\x14\x15\x16", 22 },
     { "a bearer's key", BEARER, sizeof(BEARER) - 1 },
+    { "a key in the query of a URL", "query-5e0d9c2b61", 16 },
     { "the token of an operator", "operator-41c2f0de77", 19 },
     { "a bearer's key in base64", "c2stY3VsdmVydC10ZXN0LTdmM2E5YzUx", 32 },
     { "a password in base64", "dmlzaXRvcjpvcGVuIHNlc2FtZQ==", 28 },

@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -132,6 +133,97 @@ static void a_log_folder_rolls_its_file(void)
     rmdir(dir);
 }
 
+static void a_log_file_that_was_moved_away_is_made_anew(void)
+{
+    char dir[] = "/tmp/culvert-log-XXXXXX", name[64], moved[64], content[512];
+    CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(dir));
+    snprintf(name, sizeof(name), "%s/log", dir);
+    snprintf(moved, sizeof(moved), "%s/log.1", dir);
+    struct log_conf conf = { .level = CV_INFO, .file = name, .directory = "" };
+    struct cv_err err;
+    catch_stderr();
+    CU_ASSERT_EQUAL(log_setup(&conf, &err), CV_OK);
+    log_line(CV_INFO, NULL, "before");
+    CU_ASSERT_EQUAL(rename(name, moved), 0);
+    CU_ASSERT_EQUAL(log_setup(&conf, &err), CV_OK);
+    log_line(CV_INFO, NULL, "behind");
+    log_close();
+    release_stderr();
+    FILE *f = fopen(name, "re");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(f);
+    content[fread(content, 1, sizeof(content) - 1, f)] = '\0';
+    fclose(f);
+    CU_ASSERT_PTR_NOT_NULL(strstr(content, "behind"));
+    CU_ASSERT_PTR_NULL(strstr(content, "before"));
+    unlink(name);
+    unlink(moved);
+    rmdir(dir);
+}
+
+/* ---- the same over and over ------------------------------------------------------------------------------ */
+
+static unsigned lines(void)
+{
+    unsigned n = 0;
+    for (const char *p = line; (p = strchr(p, '\n')); p++)
+        n++;
+    return n;
+}
+
+static void a_message_over_and_over_is_counted_and_told(void)
+{
+    log_limit_set(3);
+    catch_stderr();
+    for (int i = 0; i < 10; i++) {
+        log_line(CV_ERROR, CV_FIELDS(CV_I("i", i)), "Request %d failed", i);
+        log_line(CV_ERROR, NULL, "%s", i % 2 ? "odd" : "even");
+        log_line(CV_WARN, NULL, "Request %d failed", i);
+    }
+    log_limit_tell(false); /* their time is not over */
+    release_stderr();
+    CU_ASSERT_EQUAL(lines(), 12);
+    catch_stderr();
+    log_limit_tell(true);
+    release_stderr();
+    CU_ASSERT_EQUAL(lines(), 4);
+    CU_ASSERT_PTR_NOT_NULL(strstr(line, " ERR 7 more of these in 10 s: Request 9 failed suppressed=7\n"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(line, " ERR 2 more of these in 10 s: odd suppressed=2\n"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(line, " WRN 7 more of these in 10 s: Request 9 failed suppressed=7\n"));
+    log_limit_set(0);
+}
+
+static void debug_and_no_limit_write_everything(void)
+{
+    log_limit_set(3);
+    cv_log_level_set(CV_DEBUG);
+    catch_stderr();
+    for (int i = 0; i < 10; i++)
+        log_line(CV_DEBUG, NULL, "detail");
+    log_limit_set(0);
+    for (int i = 0; i < 10; i++)
+        log_line(CV_INFO, NULL, "news");
+    release_stderr();
+    CU_ASSERT_EQUAL(lines(), 20);
+    cv_log_level_set(CV_INFO);
+}
+
+static void more_messages_than_are_remembered_are_all_written(void)
+{
+    char text[32];
+    log_limit_set(1);
+    catch_stderr();
+    for (int i = 0; i < 70; i++) {
+        snprintf(text, sizeof(text), "x%d", i);
+        log_line(CV_INFO, NULL, "%s", text);
+    }
+    release_stderr();
+    CU_ASSERT_EQUAL(lines(), 70);
+    log_limit_set(0);
+    log_limit_tell(true);
+}
+
 SUITE(log, TEST(the_console_names_fields_sorted_and_the_error_first),
       TEST(json_is_one_object_with_sorted_keys), TEST(bytes_of_a_peer_cannot_forge_a_line),
-      TEST(levels_keep_quiet), TEST(a_very_long_value_is_bounded), TEST(a_log_folder_rolls_its_file));
+      TEST(levels_keep_quiet), TEST(a_very_long_value_is_bounded), TEST(a_log_folder_rolls_its_file),
+      TEST(a_log_file_that_was_moved_away_is_made_anew), TEST(a_message_over_and_over_is_counted_and_told),
+      TEST(debug_and_no_limit_write_everything), TEST(more_messages_than_are_remembered_are_all_written));

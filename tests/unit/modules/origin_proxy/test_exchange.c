@@ -433,10 +433,10 @@ static void tells_which_layer_failed(void)
         int status;
         const char *why;
     } cases[] = {
-        { "http://127.0.0.1:1", CV_E_REFUSED, 502, "dial tcp 127.0.0.1:1: Connection refused" },
-        { "http://localhost:1", CV_E_REFUSED, 502, "dial tcp 127.0.0.1:1: Connection refused" },
+        { "http://127.0.0.1:1", CV_E_REFUSED, 502, "dial tcp 127.0.0.1:1: connect: connection refused" },
+        { "http://localhost:1", CV_E_REFUSED, 502, "dial tcp 127.0.0.1:1: connect: connection refused" },
         { "unix:/nonexistent/socket", CV_E_REFUSED, 502,
-          "dial unix /nonexistent/socket: No such file or directory" },
+          "dial unix /nonexistent/socket: connect: no such file or directory" },
     };
     struct rig *rig = rig_new();
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

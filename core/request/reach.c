@@ -252,6 +252,17 @@ bool cv_may_reach(struct cv_str host, const struct sockaddr_storage *addr)
     return policy.n == 0;
 }
 
+bool cv_may_reach_name(struct cv_str host, uint16_t port)
+{
+    struct sockaddr_storage addr;
+    if (address_parse(host, port, &addr))
+        return cv_may_reach(host, &addr);
+    for (size_t i = 0; i < policy.n; i++)
+        if (covers_port(&policy.v[i], port) && names_host(&policy.v[i], host))
+            return true;
+    return policy.n == 0;
+}
+
 /* Whether a name may be looked up at all. */
 static bool may_resolve(struct cv_str host, uint16_t port)
 {

@@ -1,6 +1,7 @@
 /* conn.c: a connection to the edge: dialled, TLS, open, closed; its socket's events and its one timer. */
 #include "h2.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -52,7 +53,7 @@ static void free_conn(struct h2_conn *c)
         close(c->fd);
     }
     if (c->proxy) {
-        h2_dialogue_free(&c->dialogue);
+        cv_proxy_end(&c->talk);
         OPENSSL_cleanse(c->proxy, sizeof(*c->proxy));
         free(c->proxy);
     }
@@ -226,11 +227,21 @@ static void say(struct h2_conn *c, struct cv_buf *out)
         h2_down(c, CV_E_IO, "writing to the proxy %s: %s", c->proxy->host, strerror(errno));
 }
 
+static uint16_t write_edge(const struct sockaddr_storage *edge, char ip[INET6_ADDRSTRLEN])
+{
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)edge;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)edge;
+    bool is_v6 = edge->ss_family == AF_INET6;
+    inet_ntop(edge->ss_family, is_v6 ? (const void *)&v6->sin6_addr : &v4->sin_addr, ip, INET6_ADDRSTRLEN);
+    return ntohs(is_v6 ? v6->sin6_port : v4->sin_port);
+}
+
 static void greet_proxy(struct h2_conn *c)
 {
     struct cv_buf out = { 0 };
     c->state = H2_PROXY;
-    h2_dialogue_begin(&c->dialogue, c->proxy, &c->pub->addr, &out);
+    uint16_t port = write_edge(&c->pub->addr, c->ip);
+    cv_proxy_begin(&c->talk, c->proxy, cv_str_of(c->ip), port, &out);
     say(c, &out);
 }
 
@@ -246,10 +257,10 @@ static void hear_proxy(struct h2_conn *c)
         h2_down(c, CV_E_IO, "the proxy %s closed the connection", c->proxy->host);
         return;
     }
-    switch (h2_dialogue_feed(&c->dialogue, bytes, (size_t)n, &out, &err)) {
-    case H2_MORE: say(c, &out); break;
-    case H2_DONE: start_tls(c); break;
-    case H2_FAILED: h2_down(c, CV_E_DENIED, "%s: %s", c->proxy->host, err.text); break;
+    switch (cv_proxy_feed(&c->talk, bytes, (size_t)n, &out, &err)) {
+    case CV_PROXY_MORE: say(c, &out); break;
+    case CV_PROXY_DONE: start_tls(c); break;
+    case CV_PROXY_FAILED: h2_down(c, CV_E_DENIED, "%s: %s", c->proxy->host, err.text); break;
     }
 }
 
@@ -366,14 +377,14 @@ static void on_proxy_resolved(void *arg, enum cv_error e, const struct sockaddr_
 
 enum cv_error h2_dial(const struct cv_self *self, struct cv_conn *pub, struct cv_err *err)
 {
-    struct h2_proxy proxy;
+    struct cv_proxy proxy;
     enum cv_error e = h2_proxy_choose(self->conf, &pub->addr, &proxy, err);
     if (e)
         return e;
     struct h2_conn *c = cv_xcalloc(1, sizeof(*c));
     *c =
         (struct h2_conn){ .self = self, .pub = pub, .fd = -1, .timer.fire = on_timer, .flush.run = on_flush };
-    if (proxy.kind != H2_PROXY_NONE) {
+    if (proxy.kind != CV_PROXY_NONE) {
         c->proxy = cv_xmalloc(sizeof(*c->proxy));
         *c->proxy = proxy;
         OPENSSL_cleanse(&proxy, sizeof(proxy));

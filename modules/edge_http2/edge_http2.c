@@ -29,7 +29,7 @@ static const struct cv_option options[] = {
 static enum cv_error check(const void *conf, struct cv_err *err)
 {
     const struct h2_conf *c = conf;
-    struct h2_proxy proxy;
+    struct cv_proxy proxy;
     bool word = strcmp(c->proxy, "env") == 0 || strcmp(c->proxy, "none") == 0;
     if (!word && !h2_proxy_parse(cv_str_of(c->proxy), &proxy))
         return cv_conf_fail(err, conf, "proxy", "want http://host:port, socks5://host:port, env or none");

@@ -3,8 +3,10 @@
 #define H2_H
 #include "culvert/culvert.h"
 #include "culvert/mem.h"
+#include "culvert/proxy.h"
 #include "culvert/wire.h"
 
+#include <netinet/in.h>
 #include <nghttp2/nghttp2.h>
 
 enum {
@@ -27,32 +29,13 @@ enum h2_metric { H2_STREAM_ERRORS, H2_METRIC_END };
 
 /* ---- proxy.c: on the way out ---- */
 
-struct h2_proxy {
-    enum { H2_PROXY_NONE, H2_PROXY_HTTP, H2_PROXY_SOCKS5 } kind;
-    char host[256];
-    uint16_t port;
-    char credentials[256]; /* "user:password", or empty; wiped with the connection */
-};
-/* What is said to a proxy and what it answered so far. Both pointers outlive it. */
-struct h2_dialogue {
-    const struct h2_proxy *proxy;
-    const struct sockaddr_storage *edge;
-    struct cv_buf in;
-    int step;
-};
-enum h2_verdict { H2_MORE, H2_DONE, H2_FAILED };
-bool h2_proxy_parse(struct cv_str url, struct h2_proxy *);
+/* As cv_proxy_parse(), with a port in any case. */
+bool h2_proxy_parse(struct cv_str url, struct cv_proxy *);
 /* Whether NO_PROXY (NULL: unset) keeps this address from the proxy of the environment; loopback always is. */
 bool h2_proxy_exempt(const char *no_proxy, const struct sockaddr_storage *edge);
 /* The proxy to use for this address, kind NONE for a direct way. */
-enum cv_error h2_proxy_choose(const struct h2_conf *, const struct sockaddr_storage *edge, struct h2_proxy *,
+enum cv_error h2_proxy_choose(const struct h2_conf *, const struct sockaddr_storage *edge, struct cv_proxy *,
                               struct cv_err *);
-/* What is to be sent is added to `out`. After H2_DONE the bytes are the edge's and ours. */
-void h2_dialogue_begin(struct h2_dialogue *, const struct h2_proxy *, const struct sockaddr_storage *edge,
-                       struct cv_buf *out);
-enum h2_verdict h2_dialogue_feed(struct h2_dialogue *, const uint8_t *, size_t n, struct cv_buf *out,
-                                 struct cv_err *);
-void h2_dialogue_free(struct h2_dialogue *);
 
 /* ---- a connection and its streams ---- */
 
@@ -64,10 +47,11 @@ struct h2_conn {
     enum h2_state state;
     int fd;
     struct event *read_event, *write_event; /* NULL before there is a socket */
-    struct h2_proxy *proxy;                 /* NULL: the way is direct */
-    struct h2_dialogue dialogue;
-    struct cv_lookup *lookup; /* of the proxy's name */
-    struct cv_timer timer;    /* of the state: connecting, shaking hands, waiting for SETTINGS, closing */
+    struct cv_proxy *proxy;                 /* NULL: the way is direct */
+    struct cv_proxy_talk talk;
+    char ip[INET6_ADDRSTRLEN]; /* of the edge, for the proxy */
+    struct cv_lookup *lookup;  /* of the proxy's name */
+    struct cv_timer timer;     /* of the state: connecting, shaking hands, waiting for SETTINGS, closing */
     struct cv_timer alive;
     int64_t heard_at; /* when the edge last sent anything */
     struct cv_late flush;

@@ -40,9 +40,11 @@ struct origin_dial {
     struct cv_lookup *lookup;
     struct sockaddr_storage addrs[ADDRS_MAX];
     struct attempt attempts[ADDRS_MAX];
-    size_t n, next;           /* addresses; the next to try */
-    unsigned open;            /* attempts under way */
-    struct origin_link *link; /* shakes hands */
+    size_t n, next;             /* addresses; the next to try */
+    unsigned open;              /* attempts under way */
+    const struct cv_proxy *via; /* NULL: the way is direct */
+    struct cv_proxy_talk talk;
+    struct origin_link *link; /* talks to the proxy, shakes hands */
     enum cv_error error;      /* of the first address that failed: the one preferred */
     struct cv_err why;
 };
@@ -74,6 +76,7 @@ void origin_dial_cancel(struct origin_dial *d)
     cv_timer_clear(&d->stagger);
     abandon_all(d);
     origin_link_free(d->link);
+    cv_proxy_end(&d->talk);
     free(d);
 }
 
@@ -124,16 +127,14 @@ static void set_deadline(struct origin_dial *d, int64_t seconds)
     d->ends_at = cv_now(&d->w->self) + after.ms;
 }
 
-static void connected(struct origin_dial *d, int fd_take)
+static void secure(struct origin_dial *d)
 {
-    cv_timer_clear(&d->stagger);
-    d->link = origin_link_new(d->w, fd_take);
     if (!d->rule->target.tls) {
         succeed(d);
         return;
     }
     d->link->ssl = origin_tls_new(d->w, d->rule, d->tls_name, &d->why);
-    if (!d->link->ssl || SSL_set_fd(d->link->ssl, fd_take) != 1) {
+    if (!d->link->ssl || SSL_set_fd(d->link->ssl, d->link->fd) != 1) {
         d->error = CV_E_TLS;
         fail(d);
         return;
@@ -141,6 +142,70 @@ static void connected(struct origin_dial *d, int fd_take)
     set_deadline(d, d->rule->settings.tls_timeout);
     origin_link_own(d->link, handshake, d);
     handshake(d->link, EV_WRITE);
+}
+
+/* ---- the proxy in between --------------------------------------------------------------------------- */
+
+static void fail_proxy(struct origin_dial *d, enum cv_error error, const char *why)
+{
+    d->error = cv_fail(&d->why, error, "proxy %s: %s", d->via->host, why);
+    fail(d);
+}
+
+/* A few hundred bytes into an empty socket: they fit, or something is very wrong. False: it is over. */
+static bool say(struct origin_dial *d, struct cv_buf *out)
+{
+    struct iovec iov = { out->p, out->n };
+    bool all = out->n == 0 || origin_link_write(d->link, &iov, 1) == (ssize_t)out->n;
+    OPENSSL_cleanse(out->p, out->n);
+    cv_buf_free(out);
+    if (!all)
+        fail_proxy(d, CV_E_IO, "write failed");
+    return all;
+}
+
+static void hear(struct origin_link *l, short what)
+{
+    struct origin_dial *d = l->user;
+    uint8_t bytes[512];
+    struct iovec iov = { bytes, sizeof(bytes) };
+    struct cv_buf out = { 0 };
+    struct cv_err err = { "" };
+    if (!(what & EV_READ))
+        return;
+    ssize_t n = origin_link_read(l, &iov, 1);
+    if (n < 0 && errno == EAGAIN)
+        return;
+    if (n <= 0) {
+        fail_proxy(d, CV_E_IO, "it closed the connection");
+        return;
+    }
+    switch (cv_proxy_feed(&d->talk, bytes, (size_t)n, &out, &err)) {
+    case CV_PROXY_MORE: say(d, &out); break;
+    case CV_PROXY_DONE: secure(d); break;
+    case CV_PROXY_FAILED: fail_proxy(d, CV_E_REFUSED, err.text); break;
+    }
+}
+
+/* An HTTP proxy is asked for plain HTTP in the request itself. */
+static bool needs_tunnel(const struct origin_dial *d)
+{
+    return d->via && (d->rule->target.tls || d->via->kind == CV_PROXY_SOCKS5);
+}
+
+static void connected(struct origin_dial *d, int fd_take)
+{
+    struct cv_buf out = { 0 };
+    cv_timer_clear(&d->stagger);
+    d->link = origin_link_new(d->w, fd_take);
+    if (!needs_tunnel(d)) {
+        secure(d);
+        return;
+    }
+    origin_link_own(d->link, hear, d);
+    origin_link_watch(d->link, true);
+    cv_proxy_begin(&d->talk, d->via, d->rule->target.host, d->rule->target.port, &out);
+    say(d, &out);
 }
 
 /* ---- one address ------------------------------------------------------------------------------------- */
@@ -320,9 +385,14 @@ static size_t permitted(const struct origin_dial *d, const struct sockaddr_stora
 {
     size_t kept = 0;
     for (size_t i = 0; i < n && kept < ADDRS_MAX; i++)
-        if (origin_may_reach(d->rule, &addrs[i]))
+        if (d->via || origin_may_reach(d->rule, &addrs[i]))
             out[kept++] = addrs[i];
     return kept;
+}
+
+static struct cv_str dialled_host(const struct origin_dial *d)
+{
+    return d->via ? cv_str_of(d->via->host) : d->rule->target.host;
 }
 
 static void on_resolved(void *arg, enum cv_error error, const struct sockaddr_storage *addrs, size_t n)
@@ -332,7 +402,7 @@ static void on_resolved(void *arg, enum cv_error error, const struct sockaddr_st
     d->lookup = NULL;
     if (error || n == 0) {
         d->error = cv_fail(&d->why, error ? error : CV_E_RESOLVE, "lookup " CV_STR_FMT ": no such host",
-                           CV_STR_ARG(d->rule->target.host));
+                           CV_STR_ARG(dialled_host(d)));
         fail(d);
         return;
     }
@@ -363,10 +433,18 @@ static void begin_unix(struct origin_dial *d)
     cv_timer_set(&d->w->self, &d->stagger, (struct cv_ms){ 0 });
 }
 
+/* Told in a later turn. */
+static void bar(struct origin_dial *d, enum cv_error error, const char *why)
+{
+    d->error = cv_fail(&d->why, error, CV_STR_FMT ": %s", CV_STR_ARG(d->rule->target.authority), why);
+    cv_timer_set(&d->w->self, &d->stagger, (struct cv_ms){ 0 });
+}
+
 struct origin_dial *origin_dial(struct origin_worker *w, const struct cv_rule *rule, struct cv_str tls_name,
                                 origin_dialled_fn *done, void *arg)
 {
     struct origin_dial *d = cv_xcalloc(1, sizeof(*d));
+    const char *refusal;
     d->w = w;
     d->rule = rule;
     d->tls_name = tls_name;
@@ -375,9 +453,15 @@ struct origin_dial *origin_dial(struct origin_worker *w, const struct cv_rule *r
     d->deadline.fire = on_deadline;
     d->stagger.fire = on_stagger;
     set_deadline(d, rule->settings.connect_timeout);
-    if (rule->target.unix_path.n)
+    d->via = origin_via(w, rule, &refusal);
+    if (refusal)
+        bar(d, CV_E_CONF, refusal);
+    else if (d->via && !cv_may_reach_name(rule->target.host, rule->target.port))
+        bar(d, CV_E_DENIED, "its name is not among the [origins] allow, and the proxy would look it up");
+    else if (rule->target.unix_path.n)
         begin_unix(d);
     else
-        d->lookup = cv_resolve(&w->self, rule->target.host, rule->target.port, on_resolved, d);
+        d->lookup =
+            cv_resolve(&w->self, dialled_host(d), d->via ? d->via->port : rule->target.port, on_resolved, d);
     return d;
 }

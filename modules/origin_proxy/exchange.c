@@ -351,7 +351,11 @@ static void start(struct origin_exchange *x)
 static void begin(struct origin_exchange *x, int64_t body_length)
 {
     const char *why;
-    enum cv_error error = origin_request_head(&x->out.head, x->req, body_length, &x->w->tags, &why);
+    const struct cv_proxy *via = origin_via(x->w, x->req->rule, &why);
+    bool asks_proxy = via && via->kind == CV_PROXY_HTTP && !x->req->rule->target.tls;
+    enum cv_error error =
+        asks_proxy ? origin_request_head_via(&x->out.head, via, x->req, body_length, &x->w->tags, &why)
+                   : origin_request_head(&x->out.head, x->req, body_length, &x->w->tags, &why);
     if (error) {
         fail(x, error, why);
         return;
@@ -363,7 +367,7 @@ static void begin(struct origin_exchange *x, int64_t body_length)
         x->out.framing = body_length == CV_BODY_STREAM ? ORIGIN_CHUNKED : ORIGIN_LENGTH;
         x->out.left = body_length > 0 ? (uint64_t)body_length : 0;
     }
-    x->key = origin_pool_key(x->req);
+    x->key = origin_pool_key(x->req, via);
     start(x);
 }
 

@@ -4,7 +4,7 @@
  *   exchange.c  one request and its response, from open() to closed()
  *     request.c   its head as bytes          sender.c  head and body on their way out
  *     parser.c    bytes to a response        raw bytes both ways after an upgrade: both, unframed
- *   pool.c      idle connections           dial.c  name → address → TCP → TLS
+ *   pool.c      idle connections           dial.c  name → address → TCP → TLS, or through a proxy: egress.h
  *   link.c      a connection, plain or TLS  tls.c  how an origin's certificate is checked
  *   stream.h    byte streams: TCP within WebSocket frames, SOCKS, private networks
  *
@@ -13,6 +13,7 @@
 #define ORIGIN_H
 #include "culvert/culvert.h"
 #include "culvert/mem.h"
+#include "culvert/proxy.h"
 #include "culvert/route.h"
 
 #include <llhttp.h>
@@ -28,7 +29,9 @@ struct origin_conf {
     struct cv_bytes buffered_body;
     struct cv_bytes read_budget;
     bool private_network;
+    int proxy; /* enum origin_proxies */
 };
+enum origin_proxies { ORIGIN_PROXY_ENV, ORIGIN_PROXY_NONE };
 
 enum origin_metric {
     ORIGIN_OPENED,
@@ -46,9 +49,10 @@ struct origin_worker {
     struct cv_self self;
     struct cv_buf tags; /* header lines that every request gets */
     struct origin_pool *pools[ORIGIN_POOL_BUCKETS];
-    struct origin_tls *tls; /* the most recently used first */
-    uint8_t *scratch;       /* ORIGIN_SCRATCH bytes, for the length of one call */
-    int64_t idle;           /* connections in pools */
+    struct origin_tls *tls;       /* the most recently used first */
+    struct origin_egress *egress; /* the environment's proxies; NULL: none */
+    uint8_t *scratch;             /* ORIGIN_SCRATCH bytes, for the length of one call */
+    int64_t idle;                 /* connections in pools */
     struct cv_series *series[ORIGIN_PLAIN_METRICS];
 };
 
@@ -59,6 +63,9 @@ struct origin_worker {
  * (CV_E_PROTO) and `why` says it; `out` is then to be thrown away. */
 enum cv_error origin_request_head(struct cv_buf *out, const struct cv_req *, int64_t body_length,
                                   const struct cv_buf *tags, const char **why);
+/* The same for an HTTP proxy that is to ask the target (RFC 9112 §3.2.2). It may hold a secret. */
+enum cv_error origin_request_head_via(struct cv_buf *out, const struct cv_proxy *, const struct cv_req *,
+                                      int64_t body_length, const struct cv_buf *tags, const char **why);
 /* Appends "Cf-Warp-Tag-<name>: value". false: the pair cannot be a header line. */
 bool origin_tag_line(struct cv_buf *out, struct cv_str name, struct cv_str value);
 
@@ -178,6 +185,9 @@ void origin_tls_error(const SSL *, struct cv_err *err);
 
 /* ---- dial.c -------------------------------------------------------------------------------------------- */
 
+/* The proxy that the environment has for the rule's target; NULL: the way is direct, or barred: *refusal says why. */
+const struct cv_proxy *origin_via(const struct origin_worker *, const struct cv_rule *, const char **refusal);
+
 struct origin_dial;
 /* Once, in a later turn: a connected link, TLS done, that the callee owns; or NULL, error and why (borrowed). */
 typedef void origin_dialled_fn(void *arg, struct origin_link *link_take, enum cv_error, const char *why);
@@ -194,7 +204,7 @@ bool origin_may_reach(const struct cv_rule *, const struct sockaddr_storage *);
 /* ---- pool.c -------------------------------------------------------------------------------------------- */
 
 /* The rule's key and what it cannot know; lives as long as the request. */
-struct cv_str origin_pool_key(struct cv_req *);
+struct cv_str origin_pool_key(struct cv_req *, const struct cv_proxy *via);
 /* The connection of that key that was used last, still quiet; NULL if there is none. The caller owns it. */
 struct origin_link *origin_pool_take(struct origin_worker *, struct cv_str key);
 /* Keeps it for the next request as the settings say, or closes it. */

@@ -93,18 +93,17 @@ static void on_timer(struct cv_timer *timer)
         arm(pool);
 }
 
-/* A connection opened under one name must not carry a request for another, though their rule be the same. */
-struct cv_str origin_pool_key(struct cv_req *req)
+/* A connection opened under one name must not carry a request for another, though their rule be the same; nor one that
+ * leads to a proxy a request that goes there directly. */
+struct cv_str origin_pool_key(struct cv_req *req, const struct cv_proxy *via)
 {
     const struct cv_rule *rule = req->rule;
-    if (!rule->target.tls || !rule->settings.match_sni_to_host)
+    bool named = rule->target.tls && rule->settings.match_sni_to_host;
+    if (!named && !via)
         return rule->pool_key;
-    struct cv_str name = origin_tls_name(req);
-    char *key = cv_alloc(req, rule->pool_key.n + 1 + name.n);
-    memcpy(key, rule->pool_key.p, rule->pool_key.n);
-    key[rule->pool_key.n] = '\n';
-    memcpy(key + rule->pool_key.n + 1, name.p, name.n);
-    return (struct cv_str){ key, rule->pool_key.n + 1 + name.n };
+    struct cv_str name = named ? origin_tls_name(req) : CV_STR("");
+    return cv_print(req, CV_STR_FMT "\n%s\n" CV_STR_FMT, CV_STR_ARG(rule->pool_key), via ? via->host : "",
+                    CV_STR_ARG(name));
 }
 
 struct origin_link *origin_pool_take(struct origin_worker *w, struct cv_str key)

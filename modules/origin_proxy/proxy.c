@@ -1,5 +1,6 @@
 /* proxy.c: the module origin_proxy: its options and metrics, what it keeps for each worker, and which
  * requests are its. */
+#include "egress.h"
 #include "origin.h"
 #include "stream.h"
 
@@ -35,6 +36,12 @@ static const struct cv_option options[] = {
         struct origin_conf, private_network, "no",
         "Whether TCP streams of private-network routes are served: to any address that the [origins] allow.",
         .flags = CV_LIVE),
+    CV_OPT(struct origin_conf, proxy, "env",
+           "Whether http and https origins are reached through the proxies of HTTP_PROXY, HTTPS_PROXY and "
+           "NO_PROXY. "
+           "localhost and loopback addresses never are. [origins] allow then judges names, which the proxy "
+           "looks up.",
+           .words = "env|none", .flags = CV_LIVE),
     CV_OPT_END
 };
 
@@ -118,6 +125,7 @@ static enum cv_error start(struct cv_self *self, struct cv_err *err)
     w->scratch = cv_xmalloc(ORIGIN_SCRATCH);
     for (unsigned i = 0; i < ORIGIN_PLAIN_METRICS; i++)
         w->series[i] = cv_series(self, i, NULL);
+    w->egress = origin_egress_new();
     write_tags(w, self);
     self->local = w;
     return CV_OK;
@@ -128,6 +136,7 @@ static void stop(struct cv_self *self)
     struct origin_worker *w = self->local;
     origin_pool_free(w);
     origin_tls_free(w);
+    origin_egress_free(w->egress);
     cv_buf_free(&w->tags);
     free(w->scratch);
     free(w);

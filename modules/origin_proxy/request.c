@@ -119,7 +119,18 @@ static enum cv_error put_fields(struct cv_buf *out, const struct cv_req *req, co
     return CV_OK;
 }
 
-static enum cv_error put_start(struct cv_buf *out, const struct cv_req *req, const char **why)
+static void put_target(struct cv_buf *out, const struct cv_proxy *via, const struct cv_req *req)
+{
+    if (via) {
+        put(out, CV_STR("http://"));
+        put(out, req->rule->target.authority);
+    }
+    if (!via || !cv_str_eq(req->path, CV_STR("*"))) /* all of the server: the URL ends there */
+        put(out, req->path.n ? req->path : CV_STR("/"));
+}
+
+static enum cv_error put_start(struct cv_buf *out, const struct cv_proxy *via, const struct cv_req *req,
+                               const char **why)
 {
     bool replaced = req->rule->settings.http_host_header.n > 0;
     struct cv_str host = replaced ? req->rule->settings.http_host_header : req->authority;
@@ -134,7 +145,7 @@ static enum cv_error put_start(struct cv_buf *out, const struct cv_req *req, con
         return CV_E_PROTO;
     put(out, req->method);
     put(out, CV_STR(" "));
-    put(out, req->path.n ? req->path : CV_STR("/"));
+    put_target(out, via, req);
     put(out, CV_STR(" HTTP/1.1\r\n"));
     put_line(out, CV_STR("Host"), host);
     if (replaced)
@@ -164,18 +175,35 @@ static void put_framing(struct cv_buf *out, const struct cv_req *req, int64_t bo
     }
 }
 
-enum cv_error origin_request_head(struct cv_buf *out, const struct cv_req *req, int64_t body_length,
-                                  const struct cv_buf *tags, const char **why)
+static void put_login(struct cv_buf *out, const struct cv_proxy *via)
 {
-    enum cv_error error = put_start(out, req, why);
+    if (!via || !via->credentials[0])
+        return;
+    put(out, CV_STR("Proxy-Authorization: "));
+    cv_proxy_login(via, out);
+    put(out, CV_STR("\r\n"));
+}
+
+enum cv_error origin_request_head_via(struct cv_buf *out, const struct cv_proxy *via,
+                                      const struct cv_req *req, int64_t body_length,
+                                      const struct cv_buf *tags, const char **why)
+{
+    enum cv_error error = put_start(out, via, req, why);
     if (!error)
         error = put_fields(out, req, why);
     if (error)
         return error;
     put_framing(out, req, body_length);
+    put_login(out, via);
     cv_buf_add(out, tags->p, tags->n);
     put(out, CV_STR("\r\n"));
     return CV_OK;
+}
+
+enum cv_error origin_request_head(struct cv_buf *out, const struct cv_req *req, int64_t body_length,
+                                  const struct cv_buf *tags, const char **why)
+{
+    return origin_request_head_via(out, NULL, req, body_length, tags, why);
 }
 
 bool origin_tag_line(struct cv_buf *out, struct cv_str name, struct cv_str value)

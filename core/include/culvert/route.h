@@ -98,6 +98,8 @@ struct cv_rule {
 /* May this process connect to that address, which `host` stands for ([origins] allow)? Ask for every address before
  * connect(): a name can change its mind. Any thread. */
 bool cv_may_reach(struct cv_str host, const struct sockaddr_storage *addr);
+/* The same for a name that somebody else will look up, a proxy: only what names it speaks for it then, no network. */
+bool cv_may_reach_name(struct cv_str host, uint16_t port);
 /* Does the line hold that address and port? */
 bool cv_ip_rule_holds(const struct cv_ip_rule *, const struct sockaddr_storage *addr);
 

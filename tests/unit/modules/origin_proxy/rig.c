@@ -145,6 +145,12 @@ struct rig *rig_new(void)
     return r;
 }
 
+void rig_restart_module(struct rig *r)
+{
+    cv_module_origin_proxy.stop(&r->selfs[1]);
+    CV_ASSERT(cv_module_origin_proxy.start(&r->selfs[1], NULL) == CV_OK);
+}
+
 void rig_free(struct rig *r)
 {
     rig_turn(r);

@@ -27,6 +27,7 @@ struct rig {
 };
 /* A listener on 127.0.0.1 and rules that send everything to it. One rig at a time. */
 struct rig *rig_new(void);
+void rig_restart_module(struct rig *); /* it looks at the environment anew */
 void rig_free(struct rig *);
 /* Everything goes to `service` from now on; settings: as "\"noTLSVerify\":true", or "". */
 void rig_rule(struct rig *, const char *service, const char *settings);

@@ -71,7 +71,7 @@ topologySpreadConstraints:
     - /etc/tunnel/{{ .tokenSecret.key }}
   env:
     - name: TUNNEL_METRICS
-      value: 0.0.0.0:{{ .metricsPort }}
+      value: {{ printf "%s:%v" .metricsHost .metricsPort | quote }}
   ports:
     - name: metrics
       containerPort: {{ .metricsPort }}

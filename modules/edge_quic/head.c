@@ -238,15 +238,27 @@ bool quic_head_needs_trailers(const struct cv_req *req)
            cv_header(req->resp_headers, CV_STR("grpc-status")).n == 0;
 }
 
+/* A whole response that gRPC reads as a failure: INTERNAL, as its libraries say themselves when a status is missing,
+ * since nobody knows whether the call may be made again. */
+static uint8_t *lost_trailers(size_t *n)
+{
+    static const struct cv_metadata head[] = {
+        { CV_STR("HttpStatus"), CV_STR("200") },
+        { CV_STR(HEADER_KEY ":Content-Type"), CV_STR("application/grpc") },
+        { CV_STR(HEADER_KEY ":Grpc-Status"), CV_STR("13") },
+        { CV_STR(HEADER_KEY ":Grpc-Message"), CV_STR("culvert: the status of a gRPC response is a trailer, "
+                                                     "and connections over QUIC carry none: set "
+                                                     "protocol = http2") },
+    };
+    return cv_connect_response_encode((struct cv_str){ 0 }, head, sizeof head / sizeof head[0], n);
+}
+
 uint8_t *quic_head_response(const struct cv_req *req, size_t *n)
 {
     if (req->error)
         return failure(req, n);
     if (quic_head_needs_trailers(req))
-        return cv_connect_response_encode(
-            CV_STR("The status of a gRPC response is a trailer, and connections over QUIC carry none: set "
-                   "protocol = http2"),
-            NULL, 0, n);
+        return lost_trailers(n);
     if (req->type == CV_TCP)
         return cv_connect_response_encode((struct cv_str){ 0 }, &(struct cv_metadata){ 0 }, 0, n);
     return success(req, n);

@@ -1,0 +1,306 @@
+/* h2.c: connections over HTTP/2: which exchange gets which, who waits for a dial, and how they end. */
+#include "origin.h"
+
+#include <errno.h>
+#include <string.h>
+
+static void on_late(struct cv_late *late);
+static void on_idle(struct cv_timer *timer);
+
+/* ---- lists ------------------------------------------------------------------------------------------- */
+
+static void enter(struct origin_exchange *x, struct origin_exchanges *list)
+{
+    x->h2.in = list;
+    TAILQ_INSERT_TAIL(list, x, h2.among);
+}
+
+static void quit(struct origin_exchange *x)
+{
+    if (x->h2.in)
+        TAILQ_REMOVE(x->h2.in, x, h2.among);
+    x->h2.in = NULL;
+}
+
+static struct origin_exchange *first_of(struct origin_exchanges *list, struct cv_str key)
+{
+    struct origin_exchange *x;
+    TAILQ_FOREACH(x, list, h2.among)
+    {
+        if (cv_str_eq(x->key, key))
+            return x;
+    }
+    return NULL;
+}
+
+/* ---- the end of a connection ------------------------------------------------------------------------- */
+
+static void set_idling(struct origin_h2 *c, bool idling)
+{
+    if (c->idling == idling)
+        return;
+    c->idling = idling;
+    origin_pool_count(c->w, idling ? 1 : -1);
+    if (!idling)
+        cv_timer_clear(&c->idle);
+    else if (c->idle_after.ms)
+        cv_timer_set(&c->w->self, &c->idle, c->idle_after);
+}
+
+/* Never from within a callback of nghttp2. */
+static void end(struct origin_h2 *c, enum cv_error error, const char *why)
+{
+    struct origin_exchange *x;
+    c->going = true;
+    while ((x = TAILQ_FIRST(&c->streams))) {
+        x->h2.gone = true;
+        origin_exchange_lost(x, false, error, why);
+    }
+    LIST_REMOVE(c, all);
+    set_idling(c, false);
+    cv_late_clear(&c->w->self, &c->flush);
+    origin_link_free(c->link);
+    nghttp2_session_del(c->session);
+    free(c);
+}
+
+static void fail_system(struct origin_h2 *c, const char *doing)
+{
+    struct cv_err err;
+    cv_fail(&err, CV_E_IO, "%s: %m", doing);
+    end(c, CV_E_IO, err.text);
+}
+
+/* ---- bytes ------------------------------------------------------------------------------------------- */
+
+/* Nothing more will happen on it: nghttp2 has said its last word, or nobody wants it any more. */
+static bool is_over(const struct origin_h2 *c)
+{
+    return (c->n_streams == 0 && (c->going || c->once)) || !nghttp2_session_want_read(c->session);
+}
+
+/* What nghttp2 has to say; 0: for now nothing. */
+static ssize_t next_output(struct origin_h2 *c)
+{
+    if (c->out_n > 0)
+        return (ssize_t)c->out_n;
+    ssize_t n = nghttp2_session_mem_send(c->session, &c->out);
+    c->out_n = n > 0 ? (size_t)n : 0;
+    return n;
+}
+
+static void on_late(struct cv_late *late)
+{
+    struct origin_h2 *c = CV_OWNER(late, struct origin_h2, flush);
+    ssize_t n;
+    while (!c->mute && (n = next_output(c)) > 0) {
+        struct iovec iov = { (void *)(uintptr_t)c->out, c->out_n };
+        ssize_t sent = origin_link_write(c->link, &iov, 1);
+        if (sent < 0 && errno == EAGAIN)
+            return;
+        if (sent < 0) {
+            c->mute = c->going = true; /* it may have answered before it closed: reading tells */
+            break;
+        }
+        c->out += sent;
+        c->out_n -= (size_t)sent;
+    }
+    if (is_over(c))
+        end(c, CV_E_PROTO, "the origin broke the rules of HTTP/2");
+}
+
+void origin_h2_flush(struct origin_h2 *c)
+{
+    cv_late(&c->w->self, &c->flush);
+}
+
+static void receive(struct origin_h2 *c)
+{
+    const struct origin_conf *conf = c->w->self.conf;
+    size_t budget = conf->read_budget.n;
+    do {
+        struct iovec iov = { c->w->scratch, ORIGIN_SCRATCH };
+        ssize_t n = origin_link_read(c->link, &iov, 1);
+        if (n < 0 && errno == EAGAIN)
+            break;
+        if (n < 0) {
+            fail_system(c, "read");
+            return;
+        }
+        if (n == 0) {
+            end(c, CV_E_IO, "the origin closed the connection");
+            return;
+        }
+        ssize_t used = nghttp2_session_mem_recv(c->session, iov.iov_base, (size_t)n);
+        if (used < 0) {
+            end(c, CV_E_PROTO, nghttp2_strerror((int)used));
+            return;
+        }
+        budget -= (size_t)n < budget ? (size_t)n : budget;
+    } while (budget > 0 || origin_link_pending(c->link));
+    origin_h2_flush(c);
+}
+
+static void on_ready(struct origin_link *link, short what)
+{
+    struct origin_h2 *c = link->user;
+    if (what & EV_WRITE)
+        origin_h2_flush(c);
+    if (what & EV_READ)
+        receive(c);
+}
+
+static void on_idle(struct cv_timer *timer)
+{
+    struct origin_h2 *c = CV_OWNER(timer, struct origin_h2, idle);
+    c->going = true;
+    nghttp2_submit_goaway(c->session, NGHTTP2_FLAG_NONE, 0, NGHTTP2_NO_ERROR, NULL, 0);
+    origin_h2_flush(c);
+}
+
+/* ---- streams ----------------------------------------------------------------------------------------- */
+
+/* WebSocket needs HTTP/1.1, and so does a certificate that changes with the visitor's Host. */
+void origin_h2_choose(struct origin_exchange *x)
+{
+    const struct cv_rule *rule = x->req->rule;
+    const struct origin_conf *conf = x->w->self.conf;
+    const struct cv_str where = rule->target.unix_path.n ? rule->target.unix_path : rule->target.authority;
+    if (x->req->type != CV_HTTP)
+        return;
+    if (rule->target.tls) {
+        x->h2.wanted = rule->settings.http2_origin && !rule->settings.match_sni_to_host;
+        return;
+    }
+    for (size_t i = 0; i < conf->h2c.n && !x->h2.certain; i++)
+        x->h2.certain = cv_str_caseeq(conf->h2c.v[i], where);
+    x->h2.wanted = x->h2.certain;
+}
+
+bool origin_h2_agreed(const struct origin_exchange *x, const struct origin_link *link)
+{
+    const unsigned char *name = NULL;
+    unsigned n = 0;
+    if (!x->h2.wanted || x->h2.certain)
+        return x->h2.certain;
+    SSL_get0_alpn_selected(link->ssl, &name, &n);
+    return n == 2 && memcmp(name, "h2", 2) == 0;
+}
+
+static bool take_stream(struct origin_exchange *x, struct origin_h2 *c)
+{
+    x->h2.conn = c;
+    if (origin_h2_request(x) != 0) {
+        x->h2.conn = NULL;
+        c->going = true; /* its stream ids are used up */
+        return false;
+    }
+    enter(x, &c->streams);
+    c->n_streams++;
+    set_idling(c, false);
+    origin_exchange_sent(x);
+    origin_h2_flush(c);
+    return true;
+}
+
+bool origin_h2_join(struct origin_exchange *x)
+{
+    struct origin_h2 *c;
+    LIST_FOREACH(c, &x->w->h2, all)
+    {
+        uint32_t most =
+            nghttp2_session_get_remote_settings(c->session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+        if (c->going || c->n_streams >= most || !cv_str_eq((struct cv_str){ c->key, c->key_n }, x->key))
+            continue;
+        if (!take_stream(x, c))
+            continue;
+        x->reused = true;
+        cv_add(x->w->series[ORIGIN_REUSED], 1);
+        return true;
+    }
+    return false;
+}
+
+void origin_h2_adopt(struct origin_exchange *x, struct origin_link *link)
+{
+    const struct cv_settings *settings = &x->req->rule->settings;
+    struct origin_h2 *c = cv_xcalloc(1, sizeof(*c) + x->key.n);
+    size_t window = cv_pipe_room(x->req->down);
+    c->w = x->w;
+    c->link = link;
+    c->window = window < INT32_MAX ? (uint32_t)window : INT32_MAX;
+    c->flush.run = on_late;
+    c->idle.fire = on_idle;
+    c->idle_after = cv_seconds(settings->keep_alive_timeout);
+    c->once = settings->keep_alive_timeout < 0 || settings->keep_alive_connections < 0;
+    c->key_n = x->key.n;
+    memcpy(c->key, x->key.p, x->key.n);
+    TAILQ_INIT(&c->streams);
+    c->session = origin_h2_session(c);
+    LIST_INSERT_HEAD(&c->w->h2, c, all);
+    origin_link_own(link, on_ready, c);
+    origin_link_watch(link, true);
+    quit(x);
+    x->reused = false;
+    CV_ASSERT(take_stream(x, c));
+}
+
+void origin_h2_leave(struct origin_exchange *x)
+{
+    struct origin_h2_stream *s = &x->h2;
+    struct origin_h2 *c = s->conn;
+    bool led = s->in == &x->w->h2_leading;
+    quit(x);
+    s->conn = NULL;
+    if (led)
+        origin_h2_led(x, CV_OK, NULL);
+    if (!c)
+        return;
+    nghttp2_session_set_stream_user_data(c->session, s->id, NULL);
+    if (!s->gone)
+        nghttp2_submit_rst_stream(c->session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_CANCEL);
+    if (--c->n_streams == 0 && !c->going && !c->once)
+        set_idling(c, true);
+    origin_h2_flush(c);
+}
+
+void origin_h2_free(struct origin_worker *w)
+{
+    while (!LIST_EMPTY(&w->h2))
+        end(LIST_FIRST(&w->h2), CV_E_CANCEL, "shutdown");
+}
+
+/* ---- one dial for many ------------------------------------------------------------------------------- */
+
+bool origin_h2_wait(struct origin_exchange *x)
+{
+    if (x->h2.alone || !first_of(&x->w->h2_leading, x->key))
+        return false;
+    enter(x, &x->w->h2_waiting);
+    return true;
+}
+
+void origin_h2_lead(struct origin_exchange *x)
+{
+    if (!x->h2.alone)
+        enter(x, &x->w->h2_leading);
+}
+
+/* Each that goes on finds the new connection, or dials for itself; as soon as one dials for others, the rest
+ * wait for that. */
+void origin_h2_led(struct origin_exchange *x, enum cv_error error, const char *why)
+{
+    struct origin_worker *w = x->w;
+    struct origin_exchange *other;
+    bool http1 = !x->h2.conn && !x->over;
+    if (x->h2.in == &w->h2_leading)
+        quit(x);
+    while (!first_of(&w->h2_leading, x->key) && (other = first_of(&w->h2_waiting, x->key))) {
+        quit(other);
+        other->h2.alone = http1;
+        if (error)
+            origin_exchange_fail(other, error, why);
+        else
+            origin_exchange_start(other);
+    }
+}

@@ -1,0 +1,322 @@
+/* test_h2.c: HTTP/2 to origins: many requests on one connection, trailers, windows, resets, and what is sent again. */
+#include "h2_origin.h"
+#include "pki.h"
+#include "suite.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct rig *rig_of_h2(void)
+{
+    static char target[32];
+    static struct cv_str targets[1];
+    struct rig *r = rig_new();
+    snprintf(target, sizeof(target), "127.0.0.1:%u", r->port);
+    targets[0] = cv_str_of(target);
+    r->conf.h2c = (struct cv_list){ targets, 1 };
+    return r;
+}
+
+static bool nobody_comes(struct rig *r)
+{
+    rig_turn(r);
+    int fd = accept(r->listener, NULL, NULL);
+    if (fd >= 0)
+        close(fd);
+    return fd < 0;
+}
+
+static struct cv_req *get(struct rig *r, const char *path, struct rig_seen *seen)
+{
+    struct cv_req *req = rig_request(r, "GET", path, seen);
+    rig_send(r, req);
+    return req;
+}
+
+static struct cv_req *post(struct rig *r, struct rig_seen *seen)
+{
+    struct cv_req *req = rig_request(r, "POST", "/p", seen);
+    req->body_length = CV_BODY_STREAM;
+    cv_header_add(req, req->headers, CV_STR("TE"), CV_STR("trailers"));
+    cv_header_add(req, req->headers, CV_STR("Content-Type"), CV_STR("application/grpc"));
+    rig_send(r, req);
+    return req;
+}
+
+#define HAS(text, part) CU_ASSERT_PTR_NOT_NULL(strstr(text, part))
+
+static void requests_share_a_connection(void)
+{
+    struct rig *r = rig_of_h2();
+    struct rig_seen seen[6];
+    for (int i = 0; i < 5; i++)
+        get(r, "/a?b=%20", &seen[i]);
+    struct h2_origin *o = h2_origin_accept(r);
+    CU_ASSERT_EQUAL(o->n, 5);
+    CU_ASSERT(nobody_comes(r));
+    HAS(o->streams[0].head, ":method=GET :scheme=http :path=/a?b=%20 :authority=a.example.com ");
+    HAS(o->streams[0].head, "cf-warp-tag-id=11112222 ");
+    CU_ASSERT_PTR_NULL(strstr(o->streams[0].head, "connection="));
+    CU_ASSERT(o->streams[0].ended);
+    for (size_t i = 0; i < 5; i++)
+        h2_origin_answer(o, o->streams[i].id);
+    for (int i = 0; i < 5; i++) {
+        CU_ASSERT(seen[i].ended && seen[i].status == 200 && seen[i].body.n == 5);
+        rig_seen_free(&seen[i]);
+    }
+    CU_ASSERT_EQUAL(rig_worker(r)->idle, 1);
+    get(r, "/later", &seen[5]);
+    h2_origin_turn(o);
+    CU_ASSERT_EQUAL(o->n, 6);
+    h2_origin_answer(o, o->streams[5].id);
+    CU_ASSERT(seen[5].ended);
+    rig_seen_free(&seen[5]);
+    h2_origin_free(o);
+    CU_ASSERT_EQUAL(rig_worker(r)->idle, 0);
+    rig_free(r);
+}
+
+static void grpc_talks_both_ways_and_ends_in_trailers(void)
+{
+    struct rig *r = rig_of_h2();
+    struct rig_seen seen;
+    struct cv_req *req = post(r, &seen);
+    struct h2_origin *o = h2_origin_accept(r);
+    HAS(o->streams[0].head, "te=trailers ");
+    HAS(o->streams[0].head, "content-type=application/grpc ");
+    CU_ASSERT(!o->streams[0].ended);
+    cv_pipe_write(req->up, "hello", 5);
+    h2_origin_turn(o);
+    CU_ASSERT_EQUAL(o->streams[0].body_n, 5);
+    h2_origin_head(o, 1, "application/grpc");
+    CU_ASSERT_EQUAL(seen.status, 200);
+    cv_pipe_write(req->up, "again", 5);
+    cv_pipe_finish(req->up);
+    h2_origin_turn(o);
+    CU_ASSERT_EQUAL(o->streams[0].body_n, 10);
+    CU_ASSERT(o->streams[0].ended);
+    h2_origin_send(o, 1, 7, "0");
+    CU_ASSERT(seen.ended);
+    CU_ASSERT_EQUAL(seen.body.n, 7);
+    CU_ASSERT_STRING_EQUAL(seen.trailers, "grpc-status=0 ");
+    CU_ASSERT(!o->streams[0].reset);
+    rig_seen_free(&seen);
+    h2_origin_free(o);
+    rig_free(r);
+}
+
+static void much_passes_both_ways_within_the_windows(void)
+{
+    enum { MUCH = 600000 };
+    static const char bytes[50000] = "u";
+    struct rig *r = rig_of_h2();
+    struct rig_seen seen;
+    struct cv_req *req = post(r, &seen);
+    struct h2_origin *o = h2_origin_accept(r);
+    r->hold = true;
+    h2_origin_head(o, 1, "application/octet-stream");
+    h2_origin_send(o, 1, MUCH, NULL);
+    CU_ASSERT_EQUAL(cv_pipe_held(req->down), 50000); /* the window: what the pipe holds */
+    for (size_t sent = 0; sent < MUCH; h2_origin_turn(o))
+        sent += cv_pipe_write(req->up, bytes, sizeof(bytes) < MUCH - sent ? sizeof(bytes) : MUCH - sent);
+    cv_pipe_finish(req->up);
+    h2_origin_turn(o);
+    CU_ASSERT_EQUAL(o->streams[0].body_n, MUCH);
+    CU_ASSERT(o->streams[0].ended);
+    rig_take(r, req);
+    CU_ASSERT(h2_origin_until(o, &seen.ended));
+    CU_ASSERT_EQUAL(seen.body.n, MUCH);
+    rig_seen_free(&seen);
+    h2_origin_free(o);
+    rig_free(r);
+}
+
+static void resets_pass_both_ways(void)
+{
+    struct rig *r = rig_of_h2();
+    struct rig_seen seen[2];
+    get(r, "/0", &seen[0]);
+    struct cv_req *left = get(r, "/1", &seen[1]);
+    struct h2_origin *o = h2_origin_accept(r);
+    h2_origin_head(o, 1, "text/plain");
+    nghttp2_submit_rst_stream(o->session, NGHTTP2_FLAG_NONE, 1, NGHTTP2_INTERNAL_ERROR);
+    h2_origin_turn(o);
+    CU_ASSERT(seen[0].closed && seen[0].error == CV_E_IO);
+    HAS(seen[0].why, "INTERNAL_ERROR");
+    cv_req_fail(left, CV_E_CANCEL, "the visitor left");
+    h2_origin_turn(o);
+    CU_ASSERT(o->streams[1].reset && o->streams[1].code == NGHTTP2_CANCEL);
+    CU_ASSERT(!o->gone);
+    h2_origin_free(o);
+    rig_free(r);
+}
+
+/* The second answer decides: a refused stream is sent again, once. */
+static void a_refused_stream_is_sent_again_once(void)
+{
+    struct rig *r = rig_of_h2();
+    struct rig_seen seen;
+    get(r, "/again", &seen);
+    struct h2_origin *o = h2_origin_accept(r);
+    nghttp2_submit_rst_stream(o->session, NGHTTP2_FLAG_NONE, 1, NGHTTP2_REFUSED_STREAM);
+    h2_origin_turn(o);
+    CU_ASSERT_EQUAL(o->n, 2);
+    HAS(o->streams[1].head, ":path=/again ");
+    nghttp2_submit_rst_stream(o->session, NGHTTP2_FLAG_NONE, 3, NGHTTP2_REFUSED_STREAM);
+    h2_origin_turn(o);
+    CU_ASSERT_EQUAL(o->n, 2);
+    CU_ASSERT_EQUAL(seen.status, 502);
+    HAS(seen.why, "REFUSED_STREAM");
+    h2_origin_free(o);
+    rig_free(r);
+}
+
+static void a_request_whose_body_has_left_is_not_sent_again(void)
+{
+    struct rig *r = rig_of_h2();
+    struct rig_seen seen;
+    struct cv_req *req = post(r, &seen);
+    struct h2_origin *o = h2_origin_accept(r);
+    cv_pipe_write(req->up, "hello", 5);
+    h2_origin_turn(o);
+    nghttp2_submit_rst_stream(o->session, NGHTTP2_FLAG_NONE, 1, NGHTTP2_REFUSED_STREAM);
+    h2_origin_turn(o);
+    CU_ASSERT_EQUAL(o->n, 1);
+    CU_ASSERT_EQUAL(seen.status, 502);
+    h2_origin_free(o);
+    rig_free(r);
+}
+
+static void a_connection_that_is_going_finishes_what_it_took(void)
+{
+    struct rig *r = rig_of_h2();
+    struct rig_seen seen[3];
+    get(r, "/0", &seen[0]);
+    get(r, "/1", &seen[1]);
+    struct h2_origin *o = h2_origin_accept(r);
+    nghttp2_submit_goaway(o->session, NGHTTP2_FLAG_NONE, 1, NGHTTP2_NO_ERROR, NULL, 0);
+    h2_origin_turn(o);
+    get(r, "/2", &seen[2]);
+    struct h2_origin *next = h2_origin_accept(r);
+    CU_ASSERT_EQUAL(next->n, 2);
+    HAS(next->streams[0].head, ":path=/1 ");
+    h2_origin_answer(o, 1);
+    CU_ASSERT(seen[0].ended);
+    h2_origin_turn(o);
+    CU_ASSERT(o->gone);
+    h2_origin_answer(next, 1);
+    h2_origin_answer(next, 3);
+    CU_ASSERT(seen[1].ended && seen[2].ended);
+    for (int i = 0; i < 3; i++)
+        rig_seen_free(&seen[i]);
+    h2_origin_free(o);
+    h2_origin_free(next);
+    rig_free(r);
+}
+
+static void hang_up(struct h2_origin *o)
+{
+    close(o->fd);
+    o->fd = -1;
+    for (int i = 0; i < 8; i++, usleep(500))
+        rig_turn(o->rig);
+}
+
+static void a_kept_connection_that_closes_costs_nothing(void)
+{
+    struct rig *r = rig_of_h2();
+    struct rig_seen seen[2];
+    get(r, "/0", &seen[0]);
+    struct h2_origin *o = h2_origin_accept(r);
+    h2_origin_answer(o, 1);
+    get(r, "/1", &seen[1]);
+    hang_up(o);
+    struct h2_origin *next = h2_origin_accept(r);
+    HAS(next->streams[0].head, ":path=/1 ");
+    hang_up(next); /* a fresh one that closes is a failure */
+    CU_ASSERT_EQUAL(seen[1].status, 502);
+    HAS(seen[1].why, "closed the connection");
+    rig_seen_free(&seen[0]);
+    h2_origin_free(o);
+    h2_origin_free(next);
+    rig_free(r);
+}
+
+static void nobody_at_home_fails_all_who_wait(void)
+{
+    struct rig *r = rig_of_h2();
+    struct rig_seen seen[3];
+    bool *last = &seen[2].closed;
+    close(r->listener);
+    for (int i = 0; i < 3; i++)
+        get(r, "/", &seen[i]);
+    CU_ASSERT(rig_until(r, last));
+    for (int i = 0; i < 3; i++)
+        CU_ASSERT(seen[i].status == 502 && seen[i].error == CV_E_REFUSED);
+    rig_free(r);
+}
+
+static void one_who_leaves_while_dialling_hands_over(void)
+{
+    struct rig *r = rig_of_h2();
+    struct rig_seen seen[3];
+    struct cv_req *first = get(r, "/0", &seen[0]);
+    get(r, "/1", &seen[1]);
+    get(r, "/2", &seen[2]);
+    cv_req_fail(first, CV_E_CANCEL, "the visitor left");
+    rig_turn(r);
+    struct h2_origin *o = h2_origin_accept(r);
+    while (!o->gone && o->n == 0) /* the first dial may have reached the listener before it was given up */
+        h2_origin_turn(o);
+    if (o->gone) {
+        h2_origin_free(o);
+        o = h2_origin_accept(r);
+    }
+    CU_ASSERT(o->n >= 2);
+    for (size_t i = 0; i < o->n; i++)
+        if (!o->streams[i].reset)
+            h2_origin_answer(o, o->streams[i].id);
+    CU_ASSERT(seen[1].ended && seen[2].ended);
+    rig_seen_free(&seen[1]);
+    rig_seen_free(&seen[2]);
+    h2_origin_free(o);
+    rig_free(r);
+}
+
+static void a_head_beyond_the_limit_is_refused(void)
+{
+    struct rig *r = rig_of_h2();
+    struct rig_seen seen;
+    char large[5000];
+    memset(large, 'a', sizeof(large) - 1);
+    large[sizeof(large) - 1] = '\0';
+    get(r, "/", &seen);
+    struct h2_origin *o = h2_origin_accept(r);
+    h2_origin_head(o, 1, large);
+    CU_ASSERT(seen.status == 503 && seen.error == CV_E_LIMIT);
+    CU_ASSERT(o->streams[0].reset);
+    h2_origin_free(o);
+    rig_free(r);
+}
+
+static void what_is_not_http2_is_an_error(void)
+{
+    struct rig *r = rig_of_h2();
+    struct rig_seen seen;
+    get(r, "/", &seen);
+    int fd = rig_accept(r);
+    rig_say(r, fd, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    CU_ASSERT(rig_until(r, &seen.closed));
+    CU_ASSERT(seen.status == 502 && seen.error == CV_E_PROTO);
+    close(fd);
+    rig_free(r);
+}
+
+SUITE(origin_h2, TEST(requests_share_a_connection), TEST(grpc_talks_both_ways_and_ends_in_trailers),
+      TEST(much_passes_both_ways_within_the_windows), TEST(resets_pass_both_ways),
+      TEST(a_refused_stream_is_sent_again_once), TEST(a_request_whose_body_has_left_is_not_sent_again),
+      TEST(a_connection_that_is_going_finishes_what_it_took),
+      TEST(a_kept_connection_that_closes_costs_nothing), TEST(nobody_at_home_fails_all_who_wait),
+      TEST(one_who_leaves_while_dialling_hands_over), TEST(a_head_beyond_the_limit_is_refused),
+      TEST(what_is_not_http2_is_an_error));

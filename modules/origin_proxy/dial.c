@@ -34,6 +34,7 @@ struct origin_dial {
     struct cv_str tls_name;
     origin_dialled_fn *done;
     void *arg;
+    bool h2;
     struct cv_timer deadline; /* of the connect, then of the handshake */
     int64_t ends_at;          /* when the deadline comes; 0: never */
     struct cv_timer stagger;
@@ -139,6 +140,8 @@ static void secure(struct origin_dial *d)
         fail(d);
         return;
     }
+    if (d->h2)
+        SSL_set_alpn_protos(d->link->ssl, (const uint8_t *)"\x02h2\x08http/1.1", 12);
     set_deadline(d, d->rule->settings.tls_timeout);
     origin_link_own(d->link, handshake, d);
     handshake(d->link, EV_WRITE);
@@ -464,4 +467,9 @@ struct origin_dial *origin_dial(struct origin_worker *w, const struct cv_rule *r
         d->lookup =
             cv_resolve(&w->self, dialled_host(d), d->via ? d->via->port : rule->target.port, on_resolved, d);
     return d;
+}
+
+void origin_dial_offer_h2(struct origin_dial *d)
+{
+    d->h2 = true;
 }

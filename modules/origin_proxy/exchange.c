@@ -8,8 +8,6 @@
 
 enum { IOVECS = 12 };
 
-static void start(struct origin_exchange *x);
-
 static const struct origin_conf *conf(const struct origin_exchange *x)
 {
     return x->w->self.conf;
@@ -27,6 +25,7 @@ static void release(struct origin_exchange *x)
     origin_parser_free(&x->in);
     cv_buf_free(&x->out.head);
     cv_buf_free(&x->body);
+    origin_h2_leave(x);
 }
 
 static void drop(struct origin_exchange *x)
@@ -36,7 +35,7 @@ static void drop(struct origin_exchange *x)
     x->link = NULL;
 }
 
-static void fail(struct origin_exchange *x, enum cv_error error, const char *cause)
+void origin_exchange_fail(struct origin_exchange *x, enum cv_error error, const char *cause)
 {
     drop(x);
     cv_add(cv_series(&x->w->self, ORIGIN_ERRORS, (const struct cv_str[]){ cv_str_of(cv_error_name(error)) }),
@@ -55,7 +54,7 @@ static void fail_system(struct origin_exchange *x, const char *doing)
 {
     struct cv_err err;
     cv_fail(&err, CV_E_IO, "%s: %m", doing);
-    fail(x, CV_E_IO, err.text);
+    origin_exchange_fail(x, CV_E_IO, err.text);
 }
 
 /* The response has ended. The connection may serve again if both sides of it are where the next request
@@ -63,30 +62,52 @@ static void fail_system(struct origin_exchange *x, const char *doing)
 static void complete(struct origin_exchange *x, bool surplus)
 {
     struct origin_link *link = x->link;
-    bool again =
+    bool reusable =
         x->in.keep_alive && origin_sender_done(&x->out) && !x->mute && !surplus && !origin_link_pending(link);
     x->link = NULL;
-    if (again)
+    if (reusable)
         origin_pool_give(link, x->key, &x->req->rule->settings);
     else
         origin_link_free(link);
-    release(x);
-    cv_pipe_finish(x->req->down);
+    origin_exchange_end(x);
 }
 
 /* A connection from the pool may have been closed by the origin in the very moment that it was chosen. If the
  * origin has said nothing and nothing was sent that cannot be sent again, a new one gets the request, once.
  */
-static bool retry(struct origin_exchange *x)
+static bool again(struct origin_exchange *x)
 {
-    if (!x->reused || x->retried || x->in.fed > 0 || x->out.begun)
+    if (x->retried || x->req->status || x->out.begun)
         return false;
     cv_add(x->w->series[ORIGIN_RETRIES], 1);
+    x->retried = true;
+    return true;
+}
+
+static bool retry(struct origin_exchange *x)
+{
+    if (!x->reused || x->in.fed > 0 || !again(x))
+        return false;
     origin_link_free(x->link);
     x->link = NULL;
-    x->retried = true;
-    start(x);
+    origin_exchange_start(x);
     return true;
+}
+
+void origin_exchange_lost(struct origin_exchange *x, bool untouched, enum cv_error error, const char *cause)
+{
+    if (!untouched || !again(x)) {
+        origin_exchange_fail(x, error, cause);
+        return;
+    }
+    origin_h2_leave(x);
+    origin_exchange_start(x);
+}
+
+void origin_exchange_end(struct origin_exchange *x)
+{
+    release(x);
+    cv_pipe_finish(x->req->down);
 }
 
 /* ---- time limits ------------------------------------------------------------------------------------- */
@@ -101,7 +122,7 @@ static int64_t limit_of(const struct origin_exchange *x)
     return conf(x)->idle_timeout.ms;
 }
 
-static void watch_time(struct origin_exchange *x)
+void origin_exchange_sent(struct origin_exchange *x)
 {
     int64_t limit = limit_of(x);
     if (limit == 0) {
@@ -112,7 +133,7 @@ static void watch_time(struct origin_exchange *x)
     cv_timer_set(&x->w->self, &x->timer, (struct cv_ms){ limit });
 }
 
-static void touch(struct origin_exchange *x)
+void origin_exchange_touch(struct origin_exchange *x)
 {
     if (x->timer.set)
         x->moved = cv_now(&x->w->self);
@@ -131,8 +152,9 @@ static void on_timer(struct cv_timer *timer)
     else if (x->half_closed)
         complete(x, true);
     else
-        fail(x, CV_E_TIMEOUT,
-             x->req->status ? "no byte moved within idle_timeout" : "no response within the time limit");
+        origin_exchange_fail(x, CV_E_TIMEOUT,
+                             x->req->status ? "no byte moved within idle_timeout"
+                                            : "no response within the time limit");
 }
 
 /* ---- request ----------------------------------------------------------------------------------------- */
@@ -146,7 +168,7 @@ static void half_close(struct origin_exchange *x)
 {
     x->half_closed = true;
     origin_link_half_close(x->link);
-    watch_time(x);
+    origin_exchange_sent(x);
 }
 
 static void send_some(struct origin_exchange *x)
@@ -161,12 +183,12 @@ static void send_some(struct origin_exchange *x)
             break;
         }
         origin_sender_sent(&x->out, x->req->up, (size_t)sent);
-        touch(x);
+        origin_exchange_touch(x);
     }
     if (is_upgraded(x) && !x->half_closed && cv_pipe_ended(x->req->up))
         half_close(x);
     else if (!was_done && origin_sender_done(&x->out))
-        watch_time(x);
+        origin_exchange_sent(x);
 }
 
 /* ---- response ---------------------------------------------------------------------------------------- */
@@ -194,7 +216,7 @@ static void on_head(void *arg, int status)
     if (status == 101)
         x->out.framing = ORIGIN_RAW;
     origin_sender_settle(&x->out);
-    watch_time(x);
+    origin_exchange_sent(x);
     cv_req_respond(x->req);
 }
 
@@ -204,7 +226,7 @@ static void on_body(void *arg, const void *bytes, size_t n)
     cv_pipe_write(x->req->down, bytes, n); /* it fits: no more was read than there was room */
 }
 
-static const struct origin_sink sink = { on_field, on_head, on_body, on_trailer };
+const struct origin_sink origin_exchange_sink = { on_field, on_head, on_body, on_trailer };
 
 /* Head and chunks go through the parser, from bytes that belong to the worker: between calls a stream holds
  * none. */
@@ -217,7 +239,7 @@ static ssize_t receive_parsed(struct origin_exchange *x, size_t most)
     size_t used;
     enum cv_error error = origin_parser_feed(&x->in, iov.iov_base, (size_t)n, &used);
     if (error) {
-        fail(x, error, x->in.why);
+        origin_exchange_fail(x, error, x->in.why);
         return n;
     }
     size_t surplus = (size_t)n - used;
@@ -258,7 +280,7 @@ static void on_eof(struct origin_exchange *x)
         return;
     enum cv_error error = origin_parser_eof(&x->in);
     if (error)
-        fail(x, error, x->in.why);
+        origin_exchange_fail(x, error, x->in.why);
     else
         complete(x, true);
 }
@@ -289,7 +311,7 @@ static void receive_some(struct origin_exchange *x)
                 fail_system(x, "read");
             return;
         }
-        touch(x);
+        origin_exchange_touch(x);
         budget -= (size_t)n < budget ? (size_t)n : budget;
         bool dry = !x->link->ssl && (size_t)n < asked;
         if ((dry || budget == 0) && !origin_link_pending(x->link))
@@ -315,12 +337,12 @@ static void attach(struct origin_exchange *x, struct origin_link *link, bool reu
     x->reused = reused;
     x->mute = false;
     origin_sender_rewind(&x->out);
-    origin_parser_init(&x->in, &sink, x, conf(x)->max_response_headers.n);
+    origin_parser_init(&x->in, &origin_exchange_sink, x, conf(x)->max_response_headers.n);
     x->in.no_body = cv_str_eq(x->req->method, CV_STR("HEAD"));
     x->in.may_upgrade = x->req->type == CV_WEBSOCKET;
     origin_link_own(link, on_ready, x);
     origin_link_watch(link, true);
-    watch_time(x);
+    origin_exchange_sent(x);
     send_some(x);
 }
 
@@ -328,20 +350,34 @@ static void on_dialled(void *arg, struct origin_link *link, enum cv_error error,
 {
     struct origin_exchange *x = arg;
     x->dial = NULL;
-    if (error)
-        fail(x, error, why);
+    if (error) {
+        origin_h2_led(x, error, why);
+        origin_exchange_fail(x, error, why);
+        return;
+    }
+    if (origin_h2_agreed(x, link))
+        origin_h2_adopt(x, link);
     else
         attach(x, link, false);
+    origin_h2_led(x, CV_OK, NULL);
 }
 
-static void start(struct origin_exchange *x)
+void origin_exchange_start(struct origin_exchange *x)
 {
-    struct origin_link *link = x->retried ? NULL : origin_pool_take(x->w, x->key);
+    if (x->h2.wanted && origin_h2_join(x))
+        return;
+    struct origin_link *link = x->retried || x->h2.certain ? NULL : origin_pool_take(x->w, x->key);
     if (link) {
         cv_add(x->w->series[ORIGIN_REUSED], 1);
         attach(x, link, true);
-    } else {
-        x->dial = origin_dial(x->w, x->req->rule, origin_tls_name(x->req), on_dialled, x);
+        return;
+    }
+    if (x->h2.wanted && origin_h2_wait(x))
+        return;
+    x->dial = origin_dial(x->w, x->req->rule, origin_tls_name(x->req), on_dialled, x);
+    if (x->h2.wanted) {
+        origin_dial_offer_h2(x->dial);
+        origin_h2_lead(x);
     }
 }
 
@@ -357,9 +393,10 @@ static void begin(struct origin_exchange *x, int64_t body_length)
         asks_proxy ? origin_request_head_via(&x->out.head, via, x->req, body_length, &x->w->tags, &why)
                    : origin_request_head(&x->out.head, x->req, body_length, &x->w->tags, &why);
     if (error) {
-        fail(x, error, why);
+        origin_exchange_fail(x, error, why);
         return;
     }
+    x->out.lines_n = x->out.head.n;
     if (x->body.n > 0) { /* goes with the head, as often as that */
         cv_buf_add(&x->out.head, x->body.p, x->body.n);
         cv_buf_free(&x->body);
@@ -368,7 +405,9 @@ static void begin(struct origin_exchange *x, int64_t body_length)
         x->out.left = body_length > 0 ? (uint64_t)body_length : 0;
     }
     x->key = origin_pool_key(x->req, via);
-    start(x);
+    if (!asks_proxy)
+        origin_h2_choose(x);
+    origin_exchange_start(x);
 }
 
 /* disableChunkedEncoding: the length must be known before the head is sent. */
@@ -382,9 +421,10 @@ static void buffer(struct origin_exchange *x)
             cv_pipe_consume(x->req->up, iov[i].iov_len);
         }
         if (x->body.n > conf(x)->buffered_body.n) {
-            fail(x, CV_E_LIMIT,
-                 "the request's body has no length, is longer than buffered_body, and the rule says "
-                 "disableChunkedEncoding");
+            origin_exchange_fail(
+                x, CV_E_LIMIT,
+                "the request's body has no length, is longer than buffered_body, and the rule says "
+                "disableChunkedEncoding");
             return;
         }
     }
@@ -424,7 +464,7 @@ static bool check_body(struct origin_exchange *x)
     if (x->req->type == CV_WEBSOCKET)
         return true;
     if (x->out.framing == ORIGIN_LENGTH && x->out.left > cv_pipe_held(up) && cv_pipe_finished(up)) {
-        fail(x, CV_E_PROTO, "the request's body is shorter than its Content-Length");
+        origin_exchange_fail(x, CV_E_PROTO, "the request's body is shorter than its Content-Length");
         return false;
     }
     if (x->out.framing == ORIGIN_NO_BODY || (x->out.framing == ORIGIN_LENGTH && x->out.left == 0))
@@ -441,7 +481,11 @@ void origin_readable(const struct cv_self *self, struct cv_req *req)
         buffer(x);
         return;
     }
-    if (!check_body(x) || !x->link)
+    if (!check_body(x))
+        return;
+    if (x->h2.conn)
+        origin_h2_readable(x);
+    if (!x->link)
         return;
     send_some(x);
     check_body(x);
@@ -449,8 +493,9 @@ void origin_readable(const struct cv_self *self, struct cv_req *req)
 
 void origin_credit(const struct cv_self *self, struct cv_req *req, size_t n)
 {
-    (void)n;
     struct origin_exchange *x = cv_slot(req, self);
+    if (x->h2.conn)
+        origin_h2_credit(x, n);
     if (x->link && !x->link->reading)
         receive_some(x);
 }

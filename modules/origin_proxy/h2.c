@@ -22,6 +22,11 @@ static void quit(struct origin_exchange *x)
     x->h2.in = NULL;
 }
 
+static bool is_of(const struct origin_h2 *c, struct cv_str key)
+{
+    return cv_str_eq((struct cv_str){ c->key, c->key_n }, key);
+}
+
 static struct origin_exchange *first_of(struct origin_exchanges *list, struct cv_str key)
 {
     struct origin_exchange *x;
@@ -31,6 +36,62 @@ static struct origin_exchange *first_of(struct origin_exchanges *list, struct cv
             return x;
     }
     return NULL;
+}
+
+/* ---- those who wait ---------------------------------------------------------------------------------- */
+
+/* A dial is under way, or the connection that came of one has not spoken yet. */
+static bool is_about_to_be(struct origin_worker *w, struct cv_str key)
+{
+    struct origin_h2 *c;
+    LIST_FOREACH(c, &w->h2, all)
+    {
+        if (!c->greeted && !c->going && is_of(c, key))
+            return true;
+    }
+    return first_of(&w->h2_leading, key) != NULL;
+}
+
+/* Each that goes on finds the new connection, or dials for itself; as soon as one dials for others, the rest
+ * wait for that. */
+static void wake(struct origin_worker *w, struct cv_str key, bool http1, enum cv_error error, const char *why)
+{
+    struct origin_exchange *x;
+    while (!is_about_to_be(w, key) && (x = first_of(&w->h2_waiting, key))) {
+        quit(x);
+        x->h2.alone = http1;
+        if (error)
+            origin_exchange_fail(x, error, why);
+        else
+            origin_exchange_start(x);
+    }
+}
+
+void origin_h2_greeted(struct origin_h2 *c)
+{
+    c->greeted = true;
+    wake(c->w, (struct cv_str){ c->key, c->key_n }, false, CV_OK, NULL);
+}
+
+bool origin_h2_wait(struct origin_exchange *x)
+{
+    if (x->h2.alone || !is_about_to_be(x->w, x->key))
+        return false;
+    enter(x, &x->w->h2_waiting);
+    return true;
+}
+
+void origin_h2_lead(struct origin_exchange *x)
+{
+    if (!x->h2.alone)
+        enter(x, &x->w->h2_leading);
+}
+
+void origin_h2_led(struct origin_exchange *x, enum cv_error error, const char *why)
+{
+    if (x->h2.in == &x->w->h2_leading)
+        quit(x);
+    wake(x->w, x->key, !x->h2.conn && !x->over, error, why);
 }
 
 /* ---- the end of a connection ------------------------------------------------------------------------- */
@@ -47,18 +108,22 @@ static void set_idling(struct origin_h2 *c, bool idling)
         cv_timer_set(&c->w->self, &c->idle, c->idle_after);
 }
 
-/* Never from within a callback of nghttp2. */
+/* Never from within a callback of nghttp2. A connection that an earlier request left open may have been closed by
+ * the origin in the very moment that it was chosen: whoever has heard nothing since did not reach it. */
 static void end(struct origin_h2 *c, enum cv_error error, const char *why)
 {
     struct origin_exchange *x;
+    bool failed = !TAILQ_EMPTY(&c->streams);
     c->going = true;
     while ((x = TAILQ_FIRST(&c->streams))) {
         x->h2.gone = true;
-        origin_exchange_lost(x, false, error, why);
+        origin_exchange_lost(x, x->reused && x->h2.since == c->received, error, why);
     }
+    wake(c->w, (struct cv_str){ c->key, c->key_n }, false, failed ? error : CV_OK, why);
     LIST_REMOVE(c, all);
     set_idling(c, false);
     cv_late_clear(&c->w->self, &c->flush);
+    cv_buf_free(&c->out);
     origin_link_free(c->link);
     nghttp2_session_del(c->session);
     free(c);
@@ -79,32 +144,35 @@ static bool is_over(const struct origin_h2 *c)
     return (c->n_streams == 0 && (c->going || c->once)) || !nghttp2_session_want_read(c->session);
 }
 
-/* What nghttp2 has to say; 0: for now nothing. */
-static ssize_t next_output(struct origin_h2 *c)
+/* Frames gather, so that many small ones leave in one write. Bytes that a write was refused stay where they are:
+ * TLS wants to see the same ones again. False: for now there is nothing to say. */
+static bool fill(struct origin_h2 *c)
 {
-    if (c->out_n > 0)
-        return (ssize_t)c->out_n;
-    ssize_t n = nghttp2_session_mem_send(c->session, &c->out);
-    c->out_n = n > 0 ? (size_t)n : 0;
-    return n;
+    const uint8_t *frame;
+    ssize_t n = 0;
+    if (c->out_sent < c->out.n)
+        return true;
+    c->out.n = c->out_sent = 0;
+    while (c->out.n < ORIGIN_H2_OUT && (n = nghttp2_session_mem_send(c->session, &frame)) > 0)
+        cv_buf_add(&c->out, frame, (size_t)n);
+    c->mute = c->mute || n < 0;
+    if (c->out.n == 0)
+        cv_buf_free(&c->out); /* an idle connection holds no buffer */
+    return c->out.n > 0;
 }
 
 static void on_late(struct cv_late *late)
 {
     struct origin_h2 *c = CV_OWNER(late, struct origin_h2, flush);
-    ssize_t n;
-    while (!c->mute && (n = next_output(c)) > 0) {
-        struct iovec iov = { (void *)(uintptr_t)c->out, c->out_n };
+    while (!c->mute && fill(c)) {
+        struct iovec iov = { c->out.p + c->out_sent, c->out.n - c->out_sent };
         ssize_t sent = origin_link_write(c->link, &iov, 1);
         if (sent < 0 && errno == EAGAIN)
             return;
-        if (sent < 0) {
-            c->mute = c->going = true; /* it may have answered before it closed: reading tells */
-            break;
-        }
-        c->out += sent;
-        c->out_n -= (size_t)sent;
+        c->mute = sent < 0; /* it may have answered before it closed: reading tells */
+        c->out_sent += sent < 0 ? 0 : (size_t)sent;
     }
+    c->going = c->going || c->mute;
     if (is_over(c))
         end(c, CV_E_PROTO, "the origin broke the rules of HTTP/2");
 }
@@ -131,6 +199,7 @@ static void receive(struct origin_h2 *c)
             end(c, CV_E_IO, "the origin closed the connection");
             return;
         }
+        c->received += (uint64_t)n;
         ssize_t used = nghttp2_session_mem_recv(c->session, iov.iov_base, (size_t)n);
         if (used < 0) {
             end(c, CV_E_PROTO, nghttp2_strerror((int)used));
@@ -160,18 +229,28 @@ static void on_idle(struct cv_timer *timer)
 
 /* ---- streams ----------------------------------------------------------------------------------------- */
 
-/* WebSocket needs HTTP/1.1, and so does a certificate that changes with the visitor's Host. */
+/* As the option h2c has it. */
+static struct cv_str name_of(struct cv_req *req, const struct cv_target *target)
+{
+    bool v6 = memchr(target->host.p, ':', target->host.n);
+    if (target->unix_path.n)
+        return target->unix_path;
+    return cv_print(req, v6 ? "[" CV_STR_FMT "]:%u" : CV_STR_FMT ":%u", CV_STR_ARG(target->host),
+                    target->port);
+}
+
+/* WebSocket needs HTTP/1.1. */
 void origin_h2_choose(struct origin_exchange *x)
 {
     const struct cv_rule *rule = x->req->rule;
     const struct origin_conf *conf = x->w->self.conf;
-    const struct cv_str where = rule->target.unix_path.n ? rule->target.unix_path : rule->target.authority;
     if (x->req->type != CV_HTTP)
         return;
     if (rule->target.tls) {
-        x->h2.wanted = rule->settings.http2_origin && !rule->settings.match_sni_to_host;
+        x->h2.wanted = rule->settings.http2_origin;
         return;
     }
+    struct cv_str where = conf->h2c.n ? name_of(x->req, &rule->target) : (struct cv_str){ 0 };
     for (size_t i = 0; i < conf->h2c.n && !x->h2.certain; i++)
         x->h2.certain = cv_str_caseeq(conf->h2c.v[i], where);
     x->h2.wanted = x->h2.certain;
@@ -190,6 +269,7 @@ bool origin_h2_agreed(const struct origin_exchange *x, const struct origin_link 
 static bool take_stream(struct origin_exchange *x, struct origin_h2 *c)
 {
     x->h2.conn = c;
+    x->h2.since = c->received;
     if (origin_h2_request(x) != 0) {
         x->h2.conn = NULL;
         c->going = true; /* its stream ids are used up */
@@ -203,16 +283,19 @@ static bool take_stream(struct origin_exchange *x, struct origin_h2 *c)
     return true;
 }
 
+/* Windows are at most what the exchange's pipe holds: a reload may have changed how much that is. */
+static bool has_room(struct origin_h2 *c, const struct origin_exchange *x)
+{
+    uint32_t most = nghttp2_session_get_remote_settings(c->session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+    return c->greeted && !c->going && c->n_streams < most && c->window <= cv_pipe_room(x->req->down);
+}
+
 bool origin_h2_join(struct origin_exchange *x)
 {
     struct origin_h2 *c;
     LIST_FOREACH(c, &x->w->h2, all)
     {
-        uint32_t most =
-            nghttp2_session_get_remote_settings(c->session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
-        if (c->going || c->n_streams >= most || !cv_str_eq((struct cv_str){ c->key, c->key_n }, x->key))
-            continue;
-        if (!take_stream(x, c))
+        if (!is_of(c, x->key) || !has_room(c, x) || !take_stream(x, c))
             continue;
         x->reused = true;
         cv_add(x->w->series[ORIGIN_REUSED], 1);
@@ -242,7 +325,10 @@ void origin_h2_adopt(struct origin_exchange *x, struct origin_link *link)
     origin_link_watch(link, true);
     quit(x);
     x->reused = false;
-    CV_ASSERT(take_stream(x, c));
+    if (take_stream(x, c))
+        return;
+    origin_exchange_fail(x, CV_E_PROTO, "the new HTTP/2 connection takes no request");
+    origin_h2_flush(c); /* which ends it */
 }
 
 void origin_h2_leave(struct origin_exchange *x)
@@ -268,39 +354,4 @@ void origin_h2_free(struct origin_worker *w)
 {
     while (!LIST_EMPTY(&w->h2))
         end(LIST_FIRST(&w->h2), CV_E_CANCEL, "shutdown");
-}
-
-/* ---- one dial for many ------------------------------------------------------------------------------- */
-
-bool origin_h2_wait(struct origin_exchange *x)
-{
-    if (x->h2.alone || !first_of(&x->w->h2_leading, x->key))
-        return false;
-    enter(x, &x->w->h2_waiting);
-    return true;
-}
-
-void origin_h2_lead(struct origin_exchange *x)
-{
-    if (!x->h2.alone)
-        enter(x, &x->w->h2_leading);
-}
-
-/* Each that goes on finds the new connection, or dials for itself; as soon as one dials for others, the rest
- * wait for that. */
-void origin_h2_led(struct origin_exchange *x, enum cv_error error, const char *why)
-{
-    struct origin_worker *w = x->w;
-    struct origin_exchange *other;
-    bool http1 = !x->h2.conn && !x->over;
-    if (x->h2.in == &w->h2_leading)
-        quit(x);
-    while (!first_of(&w->h2_leading, x->key) && (other = first_of(&w->h2_waiting, x->key))) {
-        quit(other);
-        other->h2.alone = http1;
-        if (error)
-            origin_exchange_fail(other, error, why);
-        else
-            origin_exchange_start(other);
-    }
 }

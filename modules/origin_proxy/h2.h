@@ -8,6 +8,7 @@
 #ifndef ORIGIN_H2_H
 #define ORIGIN_H2_H
 #include "culvert/culvert.h"
+#include "culvert/mem.h"
 
 #include <nghttp2/nghttp2.h>
 #include <sys/queue.h>
@@ -25,13 +26,17 @@ struct origin_h2 {
     nghttp2_session *session;
     struct origin_exchanges streams;
     uint32_t n_streams;
-    uint32_t window;    /* of a stream, to begin with: what a pipe holds */
-    const uint8_t *out; /* nghttp2's: frames that are to be written first */
-    size_t out_n;
+    uint32_t window;   /* of a stream, to begin with: what a pipe holds */
+    uint64_t received; /* bytes, so far */
+    struct cv_buf out; /* frames on their way, at most ORIGIN_H2_OUT and one more */
+    size_t out_sent;
+    unsigned idle_frames; /* that carried nothing, since idle_since */
+    int64_t idle_since;
     struct cv_late flush;
     struct cv_timer idle;
     struct cv_ms idle_after; /* 0: never */
     bool once;               /* the rule keeps no idle connections */
+    bool greeted;            /* the origin has said how many streams it takes; until then it gets one */
     bool mute;               /* writing fails; what came before is still read */
     bool going;              /* takes no more streams */
     bool idling;             /* counted as such */
@@ -45,6 +50,7 @@ struct origin_h2_stream {
     struct origin_exchanges *in; /* streams of `conn`, or those who dial or wait; NULL: none of them */
     struct origin_h2 *conn;      /* NULL: not, or not yet, over HTTP/2 */
     int32_t id;
+    uint64_t since;  /* what the connection had received when the request was sent */
     int status;      /* of the head under way */
     size_t head_n;   /* bytes of fields so far, as max_response_headers counts */
     uint32_t window; /* granted at a time */
@@ -55,6 +61,7 @@ struct origin_h2_stream {
     bool certain;    /* the origin is known to speak it */
     bool alone;      /* neither waits for another's dial nor lets others wait: the origin speaks HTTP/1.1 */
 };
+enum { ORIGIN_H2_OUT = 64 * 1024 };
 
 /* ---- h2.c ---------------------------------------------------------------------------------------------- */
 
@@ -64,17 +71,19 @@ void origin_h2_choose(struct origin_exchange *);
 bool origin_h2_agreed(const struct origin_exchange *, const struct origin_link *);
 /* Gets the exchange a stream on a connection that is there. */
 bool origin_h2_join(struct origin_exchange *);
-/* Waits for the dial of another exchange of the same key, which then starts this one again. False: there is none. */
+/* Waits for the dial of another exchange of the same key, and for the first words of what it finds there; then
+ * this one is started again. False: there is none. */
 bool origin_h2_wait(struct origin_exchange *);
 /* The exchange dials: others may wait for it. */
 void origin_h2_lead(struct origin_exchange *);
 /* Its dial has ended, over HTTP/2, otherwise or not at all: those who waited go on, or fail as it does. */
 void origin_h2_led(struct origin_exchange *, enum cv_error, const char *why);
-/* Makes a connection of the link and gives the exchange its first stream. */
+/* Makes a connection of the link and gives the exchange its first stream; if it gets none, it has failed. */
 void origin_h2_adopt(struct origin_exchange *, struct origin_link *link_take);
 /* Whatever the exchange is among, it is no more; a stream under way is reset. */
 void origin_h2_leave(struct origin_exchange *);
-void origin_h2_flush(struct origin_h2 *); /* at the end of this turn */
+void origin_h2_flush(struct origin_h2 *);   /* at the end of this turn */
+void origin_h2_greeted(struct origin_h2 *); /* the origin's first words are in */
 void origin_h2_free(struct origin_worker *);
 
 /* ---- h2_frames.c --------------------------------------------------------------------------------------- */

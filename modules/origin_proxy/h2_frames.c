@@ -5,7 +5,9 @@
 #include <string.h>
 
 enum {
-    INTERIM_MAX = 8, /* 1xx responses of one request */
+    INTERIM_MAX = 8,            /* 1xx responses of one request */
+    IDLE_FRAMES_MAX = 10000,    /* a second */
+    REQUEST_HEAD_MAX = 1 << 24, /* nghttp2's own limit is lower than what an edge lets in */
     CONNECTION_WINDOW =
         16 << 20, /* streams have windows that pipes can hold; this one is only not to stand still */
 };
@@ -168,7 +170,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     else if (cv_str_eq(n, CV_STR(":status")))
         x->h2.status =
             (v.p[0] - '0') * 100 + (v.p[1] - '0') * 10 + (v.p[2] - '0'); /* nghttp2 has checked it */
-    else if (x->h2.status >= 200)
+    else if (x->h2.status >= 200 && !cv_str_eq(n, CV_STR("trailer")))    /* framing: made anew by the edge */
         sink->field(x, n, v);
     return 0;
 }
@@ -183,9 +185,30 @@ static void on_head(struct origin_exchange *x)
         origin_exchange_fail(x, CV_E_LIMIT, "more interim responses than a request can need");
 }
 
+/* An origin that keeps this side busy with frames that carry nothing is left. nghttp2 bounds what it answers with. */
+static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *user)
+{
+    struct origin_h2 *c = user;
+    bool ends = hd->flags & NGHTTP2_FLAG_END_STREAM;
+    bool carries = hd->type == NGHTTP2_HEADERS || hd->type == NGHTTP2_WINDOW_UPDATE ||
+                   (hd->type == NGHTTP2_DATA && (hd->length > 0 || ends));
+    if (carries)
+        return 0;
+    int64_t now = cv_now(&c->w->self);
+    if (now - c->idle_since >= 1000) {
+        c->idle_since = now;
+        c->idle_frames = 0;
+    }
+    if (++c->idle_frames <= IDLE_FRAMES_MAX)
+        return 0;
+    return nghttp2_session_terminate_session(session, NGHTTP2_ENHANCE_YOUR_CALM);
+}
+
 static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
     struct origin_h2 *c = user;
+    if (frame->hd.type == NGHTTP2_SETTINGS && !c->greeted)
+        origin_h2_greeted(c);
     if (frame->hd.type == NGHTTP2_GOAWAY)
         c->going = true;
     struct origin_exchange *x = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
@@ -229,6 +252,26 @@ static int on_close(nghttp2_session *session, int32_t id, uint32_t code, void *u
     return 0;
 }
 
+/* A request that waited for its turn until there was none any more: the session does not know its stream. */
+static int on_not_sent(nghttp2_session *session, const nghttp2_frame *frame, int error, void *user)
+{
+    (void)session;
+    struct origin_h2 *c = user;
+    struct origin_exchange *x;
+    if (frame->hd.type != NGHTTP2_HEADERS)
+        return 0;
+    TAILQ_FOREACH(x, &c->streams, h2.among)
+    {
+        if (x->h2.id == frame->hd.stream_id)
+            break;
+    }
+    if (!x)
+        return 0;
+    x->h2.gone = true;
+    origin_exchange_lost(x, true, CV_E_PROTO, nghttp2_strerror(error));
+    return 0;
+}
+
 /* ---- the session ------------------------------------------------------------------------------------- */
 
 nghttp2_session *origin_h2_session(struct origin_h2 *c)
@@ -241,7 +284,11 @@ nghttp2_session *origin_h2_session(struct origin_h2 *c)
     nghttp2_session_callbacks_set_on_frame_recv_callback(calls, on_frame);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(calls, on_data);
     nghttp2_session_callbacks_set_on_stream_close_callback(calls, on_close);
+    nghttp2_session_callbacks_set_on_begin_frame_callback(calls, on_begin_frame);
+    nghttp2_session_callbacks_set_on_frame_not_send_callback(calls, on_not_sent);
     nghttp2_option_set_no_auto_window_update(options, 1);
+    nghttp2_option_set_no_closed_streams(options, 1);
+    nghttp2_option_set_max_send_header_block_length(options, REQUEST_HEAD_MAX);
     CV_ASSERT(nghttp2_session_client_new2(&session, calls, c, options) == 0);
     nghttp2_session_callbacks_del(calls);
     nghttp2_option_del(options);

@@ -1,9 +1,10 @@
-/* origin.h: the private header of origin_proxy: HTTP/1.1 and TCP to the services that rules name.
+/* origin.h: the private header of origin_proxy: HTTP/1.1, HTTP/2 and TCP to the services that rules name.
  *
  *   proxy.c     the module: options, metrics, which requests are ours
  *   exchange.c  one request and its response, from open() to closed()
  *     request.c   its head as bytes          sender.c  head and body on their way out
  *     parser.c    bytes to a response        raw bytes both ways after an upgrade: both, unframed
+ *   h2.h        the same over HTTP/2, many on one connection
  *   pool.c      idle connections           dial.c  name → address → TCP → TLS, or through a proxy: egress.h
  *   link.c      a connection, plain or TLS  tls.c  how an origin's certificate is checked
  *   stream.h    byte streams: TCP within WebSocket frames, SOCKS, private networks
@@ -16,12 +17,15 @@
 #include "culvert/proxy.h"
 #include "culvert/route.h"
 
+#include "h2.h"
+
 #include <llhttp.h>
 #include <openssl/ssl.h>
 #include <sys/types.h>
 
 struct origin_conf {
     struct cv_list tags;
+    struct cv_list h2c;
     struct cv_ms first_byte_timeout;
     struct cv_ms idle_timeout;
     struct cv_ms half_close_timeout;
@@ -51,8 +55,10 @@ struct origin_worker {
     struct origin_pool *pools[ORIGIN_POOL_BUCKETS];
     struct origin_tls *tls;       /* the most recently used first */
     struct origin_egress *egress; /* the environment's proxies; NULL: none */
-    uint8_t *scratch;             /* ORIGIN_SCRATCH bytes, for the length of one call */
-    int64_t idle;                 /* connections in pools */
+    LIST_HEAD(, origin_h2) h2;
+    struct origin_exchanges h2_leading, h2_waiting; /* h2.c: those who dial, and who wait for them */
+    uint8_t *scratch;                               /* ORIGIN_SCRATCH bytes, for the length of one call */
+    int64_t idle;                                   /* connections in pools */
     struct cv_series *series[ORIGIN_PLAIN_METRICS];
 };
 
@@ -75,6 +81,7 @@ enum origin_framing { ORIGIN_NO_BODY, ORIGIN_LENGTH, ORIGIN_CHUNKED, ORIGIN_RAW 
 struct origin_sender {
     struct cv_buf head; /* and a body, if it was buffered; kept until the response begins, for a retry */
     size_t head_sent;
+    size_t lines_n; /* of `head`: request line and header lines */
     enum origin_framing framing;
     uint64_t left;  /* ORIGIN_LENGTH: body bytes to come; ORIGIN_CHUNKED: of the chunk under way */
     char frame[20]; /* ORIGIN_CHUNKED: the line in front of the chunk's bytes */
@@ -87,6 +94,8 @@ struct origin_sender {
 int origin_sender_iov(struct origin_sender *, struct cv_pipe *body, struct iovec *, int max);
 /* The first n bytes of that are written: those of the pipe are consumed. */
 void origin_sender_sent(struct origin_sender *, struct cv_pipe *body, size_t n);
+/* For HTTP/2, which has its own framing: copies body bytes, those of the pipe are consumed. head_sent is past the lines. */
+size_t origin_sender_take(struct origin_sender *, struct cv_pipe *body, uint8_t *to, size_t max);
 /* A new connection: all that has left is to be sent again. Only if not begun. */
 void origin_sender_rewind(struct origin_sender *);
 /* There will be no rewind: what has left is forgotten. */
@@ -194,6 +203,8 @@ typedef void origin_dialled_fn(void *arg, struct origin_link *link_take, enum cv
 /* To the rule's target within its time limits; tls_name is used if the target speaks TLS. Both outlive the dial. */
 struct origin_dial *origin_dial(struct origin_worker *, const struct cv_rule *, struct cv_str tls_name,
                                 origin_dialled_fn *, void *arg);
+/* Right after origin_dial(): TLS offers HTTP/2 beside HTTP/1.1. */
+void origin_dial_offer_h2(struct origin_dial *);
 void origin_dial_cancel(struct origin_dial *); /* NULL is allowed */
 
 /* ---- guard.c ------------------------------------------------------------------------------------------- */
@@ -209,6 +220,8 @@ struct cv_str origin_pool_key(struct cv_req *, const struct cv_proxy *via);
 struct origin_link *origin_pool_take(struct origin_worker *, struct cv_str key);
 /* Keeps it for the next request as the settings say, or closes it. */
 void origin_pool_give(struct origin_link *link_take, struct cv_str key, const struct cv_settings *);
+/* Idle connections have become more or fewer. */
+void origin_pool_count(struct origin_worker *, int64_t change);
 void origin_pool_free(struct origin_worker *);
 
 /* ---- exchange.c: one request and its response ----------------------------------------------------------- */
@@ -217,8 +230,9 @@ struct origin_exchange { /* in the request's slot */
     struct origin_worker *w;
     struct cv_req *req;
     struct origin_dial *dial;
-    struct origin_link *link;
-    struct cv_str key; /* of the pool */
+    struct origin_link *link;   /* HTTP/1.1 */
+    struct origin_h2_stream h2; /* HTTP/2 */
+    struct cv_str key;          /* of the pool */
     struct origin_sender out;
     struct origin_parser in;
     struct cv_buf body; /* while it is buffered (docs/protocol.md §18.4) */
@@ -231,6 +245,17 @@ struct origin_exchange { /* in the request's slot */
     bool half_closed;
     bool over; /* the response has ended, or the request failed */
 };
+/* For h2.c: starts over, without a connection. */
+void origin_exchange_start(struct origin_exchange *);
+void origin_exchange_fail(struct origin_exchange *, enum cv_error, const char *cause);
+/* The connection or the stream is gone; untouched: the origin did nothing with the request, which may go out again. */
+void origin_exchange_lost(struct origin_exchange *, bool untouched, enum cv_error, const char *cause);
+void origin_exchange_end(struct origin_exchange *); /* the response has ended */
+void origin_exchange_sent(
+    struct origin_exchange *); /* another time limit may count: the request is sent, or begun */
+void origin_exchange_touch(struct origin_exchange *); /* a byte has moved */
+extern const struct origin_sink origin_exchange_sink; /* arg: the exchange */
+
 void origin_open(const struct cv_self *, struct cv_req *);
 void origin_readable(const struct cv_self *, struct cv_req *);
 void origin_credit(const struct cv_self *, struct cv_req *, size_t n);

@@ -30,7 +30,7 @@ static struct origin_pool **find(struct origin_worker *w, struct cv_str key)
     return at;
 }
 
-static void count_idle(struct origin_worker *w, int64_t change)
+void origin_pool_count(struct origin_worker *w, int64_t change)
 {
     w->idle += change;
     cv_gauge_set(w->series[ORIGIN_IDLE], w->idle);
@@ -61,7 +61,7 @@ static void leave(struct origin_link *l)
     l->pool = NULL;
     l->newer = l->older = NULL;
     pool->n--;
-    count_idle(pool->w, -1);
+    origin_pool_count(pool->w, -1);
     if (pool->n > 0)
         return;
     cv_timer_clear(&pool->timer);
@@ -151,7 +151,7 @@ void origin_pool_give(struct origin_link *l, struct cv_str key, const struct cv_
     *(l->older ? &l->older->newer : &pool->oldest) = l;
     pool->newest = l;
     pool->n++;
-    count_idle(w, 1);
+    origin_pool_count(w, 1);
     origin_link_own(l, on_idle_ready, NULL);
     origin_link_watch(l, true);
     pool->most = (size_t)most;

@@ -12,6 +12,11 @@ static const struct cv_option options[] = {
     CV_OPT(
         struct origin_conf, tags, "",
         "NAME=VALUE pairs, comma separated: each becomes the request header Cf-Warp-Tag-NAME. Also --tag."),
+    CV_OPT(struct origin_conf, h2c, "",
+           "Origins without TLS that speak HTTP/2 (a gRPC server, say): host:port, or the path of a Unix "
+           "socket, "
+           "as rules or [rewrite] have it. With TLS the rule's http2Origin lets the handshake decide.",
+           .flags = CV_LIVE),
     CV_OPT(struct origin_conf, first_byte_timeout, "0s",
            "How long an origin may take from the end of the request to its response's head; 0 is for ever, "
            "which "
@@ -50,10 +55,12 @@ static const struct cv_metric metrics[] = {
                         .help = "Connections made to origins.",
                         .type = CV_COUNTER },
     [ORIGIN_REUSED] = { .name = "culvert_origin_connections_reused_total",
-                        .help = "Requests sent on a connection that an earlier one had left open.",
+                        .help = "Requests sent on a connection that was open already.",
                         .type = CV_COUNTER },
     [ORIGIN_RETRIES] = { .name = "culvert_origin_retries_total",
-                         .help = "Requests sent again because the kept connection had been closed.",
+                         .help = "Requests sent again because the origin had closed the connection, or "
+                                 "refused the "
+                                 "stream, before it did anything.",
                          .type = CV_COUNTER },
     [ORIGIN_IDLE] = { .name = "culvert_origin_connections_idle",
                       .help = "Connections to origins that wait for a request.",
@@ -123,6 +130,9 @@ static enum cv_error start(struct cv_self *self, struct cv_err *err)
     struct origin_worker *w = cv_xcalloc(1, sizeof(*w));
     w->self = *self;
     w->scratch = cv_xmalloc(ORIGIN_SCRATCH);
+    LIST_INIT(&w->h2);
+    TAILQ_INIT(&w->h2_leading);
+    TAILQ_INIT(&w->h2_waiting);
     for (unsigned i = 0; i < ORIGIN_PLAIN_METRICS; i++)
         w->series[i] = cv_series(self, i, NULL);
     w->egress = origin_egress_new();
@@ -134,6 +144,7 @@ static enum cv_error start(struct cv_self *self, struct cv_err *err)
 static void stop(struct cv_self *self)
 {
     struct origin_worker *w = self->local;
+    origin_h2_free(w);
     origin_pool_free(w);
     origin_tls_free(w);
     origin_egress_free(w->egress);
@@ -203,7 +214,9 @@ static const struct cv_origin_ops ops = { .match = match,
                                           .open = open_any,
                                           .end = { readable, credit, closed } };
 
-CV_MODULE(origin_proxy, .summary = "http, https and TCP services, over TCP or Unix sockets, with WebSocket",
-          .options = options, .conf_size = sizeof(struct origin_conf), .metrics = metrics,
-          .slot_size = sizeof(union slot), .origin = &ops, .check = check, .init = init, .start = start,
-          .reload = reload, .stop = stop, .fini = fini);
+CV_MODULE(
+    origin_proxy,
+    .summary = "http, https and TCP services, over TCP or Unix sockets, with HTTP/2, gRPC and WebSocket",
+    .options = options, .conf_size = sizeof(struct origin_conf), .metrics = metrics,
+    .slot_size = sizeof(union slot), .origin = &ops, .check = check, .init = init, .start = start,
+    .reload = reload, .stop = stop, .fini = fini);

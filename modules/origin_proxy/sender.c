@@ -3,6 +3,7 @@
 #include "origin.h"
 
 #include <stdio.h>
+#include <string.h>
 
 enum { CHUNK_MAX = 64 * 1024 }; /* of the transfer coding: several chunks of a pipe */
 
@@ -89,6 +90,42 @@ void origin_sender_sent(struct origin_sender *s, struct cv_pipe *body, size_t n)
             s->left -= from_pipe;
     }
     s->tail = (uint8_t)(s->tail - take(&n, s->tail));
+}
+
+/* Copies from the pipe what fits. */
+static size_t copy(struct cv_pipe *body, uint8_t *to, size_t n)
+{
+    struct iovec iov[4];
+    size_t done = 0;
+    int found;
+    while (done < n && (found = body_iov(body, n - done, iov, 4)) > 0) {
+        for (int i = 0; i < found; i++) {
+            memcpy(to + done, iov[i].iov_base, iov[i].iov_len);
+            cv_pipe_consume(body, iov[i].iov_len);
+            done += iov[i].iov_len;
+        }
+    }
+    return done;
+}
+
+size_t origin_sender_take(struct origin_sender *s, struct cv_pipe *body, uint8_t *to, size_t max)
+{
+    size_t kept = s->head.n - s->head_sent;
+    if (kept > 0) {
+        size_t n = kept < max ? kept : max;
+        memcpy(to, s->head.p + s->head_sent, n);
+        s->head_sent += n;
+        return n;
+    }
+    size_t held = s->framing == ORIGIN_NO_BODY ? 0 : cv_pipe_held(body);
+    if (s->framing == ORIGIN_LENGTH && held > s->left)
+        held = (size_t)s->left;
+    size_t n = copy(body, to, held < max ? held : max);
+    s->begun = s->begun || n > 0;
+    if (s->framing == ORIGIN_LENGTH)
+        s->left -= n;
+    s->last = cv_pipe_ended(body);
+    return n;
 }
 
 void origin_sender_rewind(struct origin_sender *s)

@@ -66,7 +66,8 @@ struct h2_origin *h2_origin_accept(struct rig *r)
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(calls, on_data);
     CV_ASSERT(nghttp2_session_server_new(&o->session, calls, o) == 0);
     nghttp2_session_callbacks_del(calls);
-    nghttp2_submit_settings(o->session, NGHTTP2_FLAG_NONE, NULL, 0);
+    const nghttp2_settings_entry most = { NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, r->origin_streams };
+    nghttp2_submit_settings(o->session, NGHTTP2_FLAG_NONE, &most, r->origin_streams ? 1 : 0);
     h2_origin_turn(o);
     return o;
 }
@@ -131,11 +132,20 @@ static nghttp2_nv field(const char *name, const char *value)
                          NGHTTP2_NV_FLAG_NONE };
 }
 
+void h2_origin_fields(struct h2_origin *o, int32_t id, uint8_t flags, const char *const *fields)
+{
+    nghttp2_nv v[8];
+    size_t n = 0;
+    for (; fields[2 * n]; n++)
+        v[n] = field(fields[2 * n], fields[2 * n + 1]);
+    nghttp2_submit_headers(o->session, flags, id, NULL, v, n, NULL);
+    h2_origin_turn(o);
+}
+
 void h2_origin_head(struct h2_origin *o, int32_t id, const char *type)
 {
-    const nghttp2_nv v[] = { field(":status", "200"), field("content-type", type) };
-    nghttp2_submit_headers(o->session, NGHTTP2_FLAG_NONE, id, NULL, v, 2, NULL);
-    h2_origin_turn(o);
+    h2_origin_fields(o, id, NGHTTP2_FLAG_NONE,
+                     (const char *const[]){ ":status", "200", "content-type", type, NULL });
 }
 
 struct sending {
@@ -163,8 +173,9 @@ void h2_origin_send(struct h2_origin *o, int32_t id, size_t n, const char *trail
     struct sending *sending = cv_xmalloc(sizeof(*sending));
     *sending = (struct sending){ n, trailer != NULL };
     nghttp2_data_provider body = { .source = { .ptr = sending }, .read_callback = read_body };
-    CV_ASSERT(nghttp2_submit_data(o->session, trailer ? NGHTTP2_FLAG_NONE : NGHTTP2_FLAG_END_STREAM, id,
-                                  &body) == 0);
+    if (nghttp2_submit_data(o->session, trailer ? NGHTTP2_FLAG_NONE : NGHTTP2_FLAG_END_STREAM, id, &body) !=
+        0)
+        free(sending); /* the stream is reset already */
     h2_origin_turn(o);
     if (!trailer)
         return;

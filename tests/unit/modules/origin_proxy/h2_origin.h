@@ -29,6 +29,8 @@ void h2_origin_free(struct h2_origin *);
 /* Bytes both ways, until nothing is left to do at once. */
 void h2_origin_turn(struct h2_origin *);
 bool h2_origin_until(struct h2_origin *, const bool *what);
+/* Fields as they come, name and value by turns, NULL behind the last. flags: NGHTTP2_FLAG_END_STREAM or 0. */
+void h2_origin_fields(struct h2_origin *, int32_t id, uint8_t flags, const char *const *fields);
 /* The head of a response; then n bytes of body and, if `trailers` is not NULL, "grpc-status" of that value. */
 void h2_origin_head(struct h2_origin *, int32_t id, const char *type);
 void h2_origin_send(struct h2_origin *, int32_t id, size_t n, const char *trailer);

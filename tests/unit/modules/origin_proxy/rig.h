@@ -24,6 +24,7 @@ struct rig {
     int listener;
     uint16_t port;
     bool hold; /* the edge takes no bytes */
+    uint32_t origin_streams; /* h2_origin.h: the most that the next one takes at a time; 0: says nothing of it */
 };
 /* A listener on 127.0.0.1 and rules that send everything to it. One rig at a time. */
 struct rig *rig_new(void);

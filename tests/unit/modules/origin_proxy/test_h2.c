@@ -4,6 +4,7 @@
 #include "suite.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -148,6 +149,25 @@ static void resets_pass_both_ways(void)
     h2_origin_turn(o);
     CU_ASSERT(o->streams[1].reset && o->streams[1].code == NGHTTP2_CANCEL);
     CU_ASSERT(!o->gone);
+    h2_origin_free(o);
+    rig_free(r);
+}
+
+/* On a connection that was open already too: the origin may have begun. */
+static void a_reset_for_another_reason_is_not_sent_again(void)
+{
+    struct rig *r = rig_of_h2();
+    struct rig_seen seen[2];
+    get(r, "/0", &seen[0]);
+    struct h2_origin *o = h2_origin_accept(r);
+    h2_origin_answer(o, 1);
+    get(r, "/1", &seen[1]);
+    h2_origin_turn(o);
+    nghttp2_submit_rst_stream(o->session, NGHTTP2_FLAG_NONE, 3, NGHTTP2_INTERNAL_ERROR);
+    h2_origin_turn(o);
+    CU_ASSERT_EQUAL(o->n, 2);
+    CU_ASSERT_EQUAL(seen[1].status, 502);
+    rig_seen_free(&seen[0]);
     h2_origin_free(o);
     rig_free(r);
 }
@@ -300,6 +320,145 @@ static void a_head_beyond_the_limit_is_refused(void)
     rig_free(r);
 }
 
+static void no_more_streams_than_the_origin_takes(void)
+{
+    enum { N = 5 };
+    struct rig *r = rig_of_h2();
+    struct rig_seen seen[N];
+    struct h2_origin *o[N];
+    size_t n = 0, answered = 0;
+    r->origin_streams = 2;
+    for (int i = 0; i < N; i++)
+        get(r, "/", &seen[i]);
+    while (answered < N && n < N) {
+        o[n] = h2_origin_accept(r);
+        CU_ASSERT(o[n]->n <= 2);
+        for (size_t i = 0; i < o[n]->n; i++, answered++)
+            CU_ASSERT(!o[n]->streams[i].reset);
+        n++;
+    }
+    CU_ASSERT_EQUAL(n, 3);
+    for (size_t c = 0; c < n; c++)
+        for (size_t i = 0; i < o[c]->n; i++)
+            h2_origin_answer(o[c], o[c]->streams[i].id);
+    for (int i = 0; i < N; i++) {
+        CU_ASSERT(seen[i].ended);
+        rig_seen_free(&seen[i]);
+    }
+    for (size_t c = 0; c < n; c++)
+        h2_origin_free(o[c]);
+    rig_free(r);
+}
+
+static void bodies_are_there_only_where_they_may_be(void)
+{
+    static const char *const cases[][3] = { { "HEAD", "200", "700" },
+                                            { "GET", "304", "700" },
+                                            { "GET", "204", NULL } };
+    struct rig *r = rig_of_h2();
+    struct h2_origin *o = NULL;
+    for (size_t i = 0; i < 3; i++) {
+        struct rig_seen seen;
+        rig_send(r, rig_request(r, cases[i][0], "/", &seen));
+        if (!o)
+            o = h2_origin_accept(r);
+        h2_origin_turn(o);
+        const char *const fields[] = { ":status", cases[i][1], cases[i][2] ? "content-length" : NULL,
+                                       cases[i][2], NULL };
+        h2_origin_fields(o, o->streams[i].id, NGHTTP2_FLAG_END_STREAM, fields);
+        CU_ASSERT(seen.ended && seen.status == atoi(cases[i][1]) && seen.body.n == 0);
+        rig_seen_free(&seen);
+    }
+    h2_origin_free(o);
+    rig_free(r);
+}
+
+static void a_response_of_trailers_alone_has_them_in_its_head(void)
+{
+    struct rig *r = rig_of_h2();
+    struct rig_seen seen;
+    get(r, "/", &seen);
+    struct h2_origin *o = h2_origin_accept(r);
+    h2_origin_fields(o, 1, NGHTTP2_FLAG_END_STREAM,
+                     (const char *const[]){ ":status", "200", "content-type", "application/grpc",
+                                            "grpc-status", "12", NULL });
+    CU_ASSERT(seen.ended);
+    HAS(seen.head, "grpc-status=12 ");
+    CU_ASSERT_STRING_EQUAL(seen.trailers, "");
+    rig_seen_free(&seen);
+    h2_origin_free(o);
+    rig_free(r);
+}
+
+/* Whatever breaks the rules of messages costs its own stream. */
+static void a_broken_response_is_reset(void)
+{
+    static const struct {
+        const char *fields[7];
+        size_t body;
+    } cases[] = {
+        { { ":status", "200", "content-length", "9", NULL }, 5 },
+        { { ":status", "200", "content-length", "3", NULL }, 5 },
+        { { ":status", "200", "content-length", "5", "content-length", "5", NULL }, 5 },
+        { { ":status", "200", "connection", "close", NULL }, 5 },
+        { { ":status", "200", "transfer-encoding", "chunked", NULL }, 5 },
+        { { ":status", "101", NULL }, 5 },
+        { { "content-type", "text/plain", NULL }, 5 },
+    };
+    struct rig *r = rig_of_h2();
+    struct h2_origin *o = NULL;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct rig_seen seen;
+        get(r, "/", &seen);
+        if (!o)
+            o = h2_origin_accept(r);
+        h2_origin_turn(o);
+        h2_origin_fields(o, o->streams[i].id, NGHTTP2_FLAG_NONE, cases[i].fields);
+        h2_origin_send(o, o->streams[i].id, cases[i].body, NULL);
+        CU_ASSERT(seen.closed && !seen.ended && seen.error);
+        CU_ASSERT(o->streams[i].reset);
+        CU_ASSERT(!o->gone);
+        rig_seen_free(&seen);
+    }
+    h2_origin_free(o);
+    rig_free(r);
+}
+
+static void interim_responses_are_few(void)
+{
+    struct rig *r = rig_of_h2();
+    struct rig_seen seen;
+    get(r, "/", &seen);
+    struct h2_origin *o = h2_origin_accept(r);
+    for (int i = 0; i < 9; i++) {
+        CU_ASSERT(!seen.closed);
+        h2_origin_fields(o, 1, NGHTTP2_FLAG_NONE,
+                         (const char *const[]){ ":status", "103", "link", "</a>", NULL });
+    }
+    CU_ASSERT(seen.closed && seen.error == CV_E_LIMIT);
+    CU_ASSERT(o->streams[0].reset);
+    h2_origin_free(o);
+    rig_free(r);
+}
+
+static void a_flood_of_pings_ends_the_connection(void)
+{
+    struct rig *r = rig_of_h2();
+    struct rig_seen seen;
+    get(r, "/", &seen);
+    struct h2_origin *o = h2_origin_accept(r);
+    h2_origin_head(o, 1, "text/plain");
+    CU_ASSERT(!seen.closed);
+    for (int i = 0; i < 30000 && !o->gone; i++) {
+        nghttp2_submit_ping(o->session, NGHTTP2_FLAG_NONE, NULL);
+        if (i % 5000 == 4999)
+            h2_origin_turn(o);
+    }
+    CU_ASSERT(seen.closed && seen.error == CV_E_PROTO);
+    h2_origin_free(o);
+    rig_free(r);
+}
+
 static void what_is_not_http2_is_an_error(void)
 {
     struct rig *r = rig_of_h2();
@@ -315,7 +474,11 @@ static void what_is_not_http2_is_an_error(void)
 
 SUITE(origin_h2, TEST(requests_share_a_connection), TEST(grpc_talks_both_ways_and_ends_in_trailers),
       TEST(much_passes_both_ways_within_the_windows), TEST(resets_pass_both_ways),
-      TEST(a_refused_stream_is_sent_again_once), TEST(a_request_whose_body_has_left_is_not_sent_again),
+      TEST(a_refused_stream_is_sent_again_once), TEST(a_reset_for_another_reason_is_not_sent_again),
+      TEST(no_more_streams_than_the_origin_takes), TEST(bodies_are_there_only_where_they_may_be),
+      TEST(a_response_of_trailers_alone_has_them_in_its_head), TEST(a_broken_response_is_reset),
+      TEST(interim_responses_are_few), TEST(a_flood_of_pings_ends_the_connection),
+      TEST(a_request_whose_body_has_left_is_not_sent_again),
       TEST(a_connection_that_is_going_finishes_what_it_took),
       TEST(a_kept_connection_that_closes_costs_nothing), TEST(nobody_at_home_fails_all_who_wait),
       TEST(one_who_leaves_while_dialling_hands_over), TEST(a_head_beyond_the_limit_is_refused),

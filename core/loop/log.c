@@ -2,6 +2,7 @@
 #include "loop/loop.h"
 
 #include "culvert/operate.h"
+#include "culvert/wire.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -298,12 +299,11 @@ static void keep_note(time_t now, enum cv_level l, struct cv_str message, const 
     cv_buf_free(&text);
 }
 
-static void emit(enum cv_level l, const struct cv_fields *given, struct cv_str message)
+static void write_event(enum cv_level l, const struct cv_fields *given, struct cv_str message)
 {
     static const char *const names[] = { "fatal", "error", "warn", "info", "debug" };
     struct cv_field fields[FIELDS_MAX + 3];
-    size_t n = given ? given->n : 0;
-    CV_ASSERT(n <= FIELDS_MAX);
+    size_t n = given->n;
     for (size_t i = 0; i < n; i++)
         fields[i] = given->v[i];
     char stamp[32];
@@ -329,6 +329,23 @@ static void emit(enum cv_level l, const struct cv_fields *given, struct cv_str m
         write_sink(&json);
     cv_buf_free(&json);
     cv_buf_free(&console);
+}
+
+/* A buffer each: one that grows moves what lies in it. */
+static void emit(enum cv_level l, const struct cv_fields *given, struct cv_str message)
+{
+    struct cv_buf scratch[FIELDS_MAX + 1] = { { 0 } };
+    struct cv_field fields[FIELDS_MAX];
+    size_t n = given ? given->n : 0;
+    CV_ASSERT(n <= FIELDS_MAX);
+    for (size_t i = 0; i < n; i++) {
+        fields[i] = given->v[i];
+        if (!fields[i].is_int)
+            fields[i].s = cv_mask_urls(fields[i].s, &scratch[i]);
+    }
+    write_event(l, &(const struct cv_fields){ fields, n }, cv_mask_urls(message, &scratch[FIELDS_MAX]));
+    for (size_t i = 0; i <= FIELDS_MAX; i++)
+        cv_buf_free(&scratch[i]);
 }
 
 static void log_va(enum cv_level l, const struct cv_fields *fields, bool limited, const char *fmt,

@@ -25,6 +25,10 @@ bool cv_is_token(struct cv_str);
  * Writes s.n bytes to out. Names that are not tokens are copied unchanged. */
 void cv_canonical_name(struct cv_str s, char *out);
 
+/* The text with *** for user and password of every URL in it; where there are some, it lies in `scratch` then. */
+struct cv_buf;
+struct cv_str cv_mask_urls(struct cv_str, struct cv_buf *scratch);
+
 /* How much a pipe may hold at most from now on. A transport that grants its peer a window must never grant more than
  * there is room; lowering the limit below what is held takes nothing away. */
 void cv_pipe_limit(struct cv_pipe *, size_t bytes);

@@ -4,6 +4,7 @@
 #include "culvert/operate.h"
 
 #include "request/local.h"
+#include "request/tally.h"
 #include "tunnel/tunnel.h"
 
 #include <openssl/evp.h>
@@ -171,6 +172,7 @@ void runtime_take_down(struct runtime *r, bool prepared)
         tunnel_free();
     local_free();
     worker_free(r->main);
+    tally_free();
     cells_free();
     metrics_free();
     reload_free(r);

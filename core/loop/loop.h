@@ -133,7 +133,13 @@ enum core_metric {
     M_RPC_SERVER_OPERATIONS,
     M_RPC_SERVER_FAILURES,
     M_RPC_SERVER_LATENCY,
-    M_CULVERT_ERRORS,        /* culvert_request_errors_total{reason} */
+    M_CULVERT_REQUESTS,      /* culvert_requests_total{rule, method, status}: request/tally.c */
+    M_CULVERT_ERRORS,        /* culvert_request_errors_total{rule, reason, side} */
+    M_CULVERT_DURATION,      /* culvert_request_duration_seconds{rule} */
+    M_CULVERT_FIRST_BYTE,    /* culvert_response_first_byte_seconds{rule} */
+    M_CULVERT_OVERHEAD,      /* culvert_request_overhead_seconds */
+    M_CULVERT_FIRST_EVENT,   /* culvert_sse_first_event_seconds{rule} */
+    M_CULVERT_EVENT_GAP,     /* culvert_sse_event_gap_seconds{rule} */
     M_CULVERT_BYTES,         /* culvert_body_bytes_total{direction} up, down */
     M_CULVERT_PIPE_BYTES,    /* culvert_pipe_memory_bytes */
     M_CULVERT_REFUSED,       /* culvert_requests_refused_total{limit} */

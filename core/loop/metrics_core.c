@@ -5,6 +5,13 @@
 static const double connect_ms[] = { 1, 10, 25, 50, 100, 500, 1000, 5000, 0 };
 static const double rpc_seconds[] = { 0.05, 0.15, 0.45, 1.35, 4.05, 0 };
 
+static const double request_seconds[] = { 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,  1,
+                                          2.5,   5,    10,    30,   60,  300,  1800, 0 };
+static const double own_seconds[] = { 0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025,
+                                      0.005,   0.01,     0.025,   0.1,    0.5,     1,      0 };
+static const double gap_seconds[] = { 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1,
+                                      2.5,   5,     10,   15,    30,   60,  100,  0 };
+
 const struct cv_metric core_metrics[] = {
     [M_BUILD_INFO] = { "build_info", "Build of this program; always 1.", CV_GAUGE,
                        "goversion|type|revision|version", NULL },
@@ -55,8 +62,32 @@ const struct cv_metric core_metrics[] = {
                                 CV_COUNTER, "handler|method", NULL },
     [M_RPC_SERVER_LATENCY] = { "cloudflared_rpc_server_latency_secs", "Seconds until a call was answered.",
                                CV_HISTOGRAM, "handler|method", rpc_seconds },
-    [M_CULVERT_ERRORS] = { "culvert_request_errors_total", "Requests that failed, by reason.", CV_COUNTER,
-                           "reason", NULL },
+    [M_CULVERT_REQUESTS] = { "culvert_requests_total",
+                             "Requests that have ended, by rule (hostname and path), method and class of the "
+                             "status; none: without an answer.",
+                             CV_COUNTER, "rule|method|status", NULL },
+    [M_CULVERT_ERRORS] = { "culvert_request_errors_total",
+                           "Requests that failed, by rule, reason and by whose doing: visitor, edge (the "
+                           "connection to it was lost), culvert, origin.",
+                           CV_COUNTER, "rule|reason|side", NULL },
+    [M_CULVERT_DURATION] = { "culvert_request_duration_seconds",
+                             "HTTP requests: from their start to their end, bodies included.", CV_HISTOGRAM,
+                             "rule", request_seconds },
+    [M_CULVERT_FIRST_BYTE] = { "culvert_response_first_byte_seconds",
+                               "HTTP requests: from their start until the head of the answer went to the "
+                               "edge.",
+                               CV_HISTOGRAM, "rule", request_seconds },
+    [M_CULVERT_OVERHEAD] = { "culvert_request_overhead_seconds",
+                             "Of the time to the first byte, what was spent in culvert itself: rules, "
+                             "filters "
+                             "and their waits, turns of the loop.",
+                             CV_HISTOGRAM, NULL, own_seconds },
+    [M_CULVERT_FIRST_EVENT] = { "culvert_sse_first_event_seconds",
+                                "Event streams: from the start of the request to the end of the first event.",
+                                CV_HISTOGRAM, "rule", request_seconds },
+    [M_CULVERT_EVENT_GAP] = { "culvert_sse_event_gap_seconds",
+                              "Event streams: from the end of one event to the end of the next.",
+                              CV_HISTOGRAM, "rule", gap_seconds },
     [M_CULVERT_BYTES] = { "culvert_body_bytes_total",
                           "Bytes of bodies carried: up to origins, down to visitors.", CV_COUNTER,
                           "direction", NULL },

@@ -7,6 +7,7 @@
 #include "request/say.h"
 #include "request/sse.h"
 #include "request/stock.h"
+#include "request/tally.h"
 
 static void next_step(struct request *r, enum step step)
 {
@@ -83,6 +84,7 @@ static void open_origin(struct request *r)
             continue;
         r->origin = o;
         r->step = STEP_ORIGIN;
+        tally_asked(r);
         early_head_watch(r);
         ops->open(o, req);
         return;
@@ -156,6 +158,7 @@ static void give_head(struct request *r)
     r->step = STEP_BODY;
     r->down.readable = r->down.held > 0 || r->down.finished;
     sse_begin(r);
+    tally_head(r);
     r->edge->instance->module->edge->head(r->edge, &r->pub);
 }
 

@@ -5,6 +5,7 @@
 #include "request/member.h"
 #include "request/sse.h"
 #include "request/stock.h"
+#include "request/tally.h"
 
 #include "culvert/wire.h"
 
@@ -120,6 +121,7 @@ static void send_head(struct early_head *e)
     r->step = STEP_BODY;
     sse_watch(r);
     sse_begin(r);
+    tally_head(r);
     r->edge->instance->module->edge->head(r->edge, req);
     if (req->error || r->edge_done)
         return;

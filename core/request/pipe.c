@@ -5,6 +5,7 @@
  * bounded, and since an empty pipe always has room, no writer waits for a credit that never comes. */
 #include "request/state.h"
 #include "request/stock.h"
+#include "request/tally.h"
 
 #include "culvert/wire.h"
 
@@ -132,6 +133,7 @@ static void wrote(struct cv_pipe *p, size_t n)
     p->held += n;
     p->total += n;
     p->readable = true;
+    tally_bytes(p, n);
     request_wake(p->req);
 }
 

@@ -8,6 +8,7 @@
 #include "request/sse.h"
 #include "request/state.h"
 #include "request/stock.h"
+#include "request/tally.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -36,10 +37,7 @@ void requests_setup(struct cv_worker *w, const struct limits_conf *limits)
     stock->limits = limits;
     stock->next_id = (uint64_t)w->index << 48 | 1; /* unique in the process without a shared counter */
     stock->pipe_memory = metric(M_CULVERT_PIPE_BYTES, NULL);
-    stock->bytes_up = METRIC(M_CULVERT_BYTES, CV_STR("up"));
-    stock->bytes_down = METRIC(M_CULVERT_BYTES, CV_STR("down"));
-    stock->total = metric(M_TOTAL_REQUESTS, NULL);
-    stock->concurrent = metric(M_CONCURRENT_REQUESTS, NULL);
+    tally_setup(&stock->tallies);
     w->stock = stock;
     w->scratch = route_scratch_new();
     w->run_ready = requests_run;
@@ -54,6 +52,7 @@ void requests_teardown(struct cv_worker *w)
     early_teardown(w);
     stock_free_blocks(stock);
     stock_free_chunks(stock);
+    tally_teardown(&stock->tallies);
     free(stock);
     w->stock = NULL;
     route_scratch_free(w->scratch);
@@ -226,15 +225,6 @@ static void go(struct request *r, enum step step)
     request_wake(r);
 }
 
-static void count_begin(struct request *r)
-{
-    struct stock *stock = stock_of(r);
-    r->counted = true;
-    stock->n_open++;
-    cv_add(stock->total, 1);
-    cv_add(stock->concurrent, 1);
-}
-
 void cv_req_start(struct cv_req *req)
 {
     struct request *r = request_of(req);
@@ -242,7 +232,8 @@ void cv_req_start(struct cv_req *req)
         return;
     CV_ASSERT(r->step == STEP_NEW);
     if (req->type == CV_HTTP || req->type == CV_WEBSOCKET || req->type == CV_TCP)
-        count_begin(r);
+        tally_begin(r);
+    tally_open(r);
     go(r, STEP_START);
 }
 
@@ -265,6 +256,7 @@ void cv_req_respond(struct cv_req *req)
     if (early_head_responded(r) || r->step != STEP_ORIGIN)
         return;
     r->at = r->n_filtered;
+    tally_answered(r);
     sse_watch(r);
     go(r, STEP_RESPOND);
 }
@@ -331,10 +323,7 @@ static void fail(struct request *r, enum cv_error e, struct cv_str text)
     req->error = e;
     req->error_text = text;
     say_failure(r);
-    if (r->counted) {
-        cv_add(metric(M_REQUEST_ERRORS, NULL), 1);
-        cv_add(METRIC(M_CULVERT_ERRORS, cv_str_of(cv_error_name(e))), 1);
-    }
+    tally_failed(r, e);
     if (early_head_failed(r, e)) {
         req->error = CV_OK;
         return;
@@ -375,26 +364,13 @@ void cv_req_fail(struct cv_req *req, enum cv_error e, const char *fmt, ...)
 void requests_fail_all(struct conn_base *conn, enum cv_error e, const char *why)
 {
     (void)e;
-    for (struct request *r = conn->requests; r; r = r->conn_next)
+    for (struct request *r = conn->requests; r; r = r->conn_next) {
+        r->blamed = SIDE_EDGE;
         cv_req_fail(&r->pub, CV_E_CANCEL, "%s", why); /* nobody is left to be answered */
+    }
 }
 
 /* ---- the end of a turn ------------------------------------------------------------------------------- */
-
-static void count_end(struct request *r)
-{
-    struct cv_req *req = &r->pub;
-    struct stock *stock = stock_of(r);
-    stock->n_open--;
-    cv_add(stock->concurrent, -1);
-    cv_add(stock->bytes_up, (int64_t)r->up.total);
-    cv_add(stock->bytes_down, (int64_t)r->down.total);
-    if (!req->error && req->type == CV_HTTP && req->status) {
-        char code[8];
-        snprintf(code, sizeof(code), "%d", req->status);
-        cv_add(METRIC(M_RESPONSE_BY_CODE, cv_str_of(code)), 1);
-    }
-}
 
 static void tell_observers(struct request *r, enum cv_error why)
 {
@@ -427,9 +403,10 @@ static void close_request(struct request *r)
         tell_observers(r, why);
     r->edge->instance->module->edge->end.closed(r->edge, req, r->edge_done ? CV_OK : req->error);
     if (r->counted)
-        count_end(r);
+        tally_end(r);
     if (conn && req->type <= CV_TCP)
         conn->ended++;
+    tally_closed(r);
     unlink_request(r);
     route_table_unref(r->routes);
     struct arena arena = r->arena; /* the request itself lies in it */

@@ -1,6 +1,8 @@
-/* sse.c: event streams that lie still get a sign of life. */
+/* sse.c: event streams: their events are timed, and those that lie still get a sign of life. */
 #include "request/sse.h"
+#include "request/event_scan.h"
 #include "request/stock.h"
+#include "request/tally.h"
 
 #include <string.h>
 
@@ -31,8 +33,11 @@ struct sse {
     struct pipe_eye eye;
     struct cv_timer timer;
     struct cv_str sign;
-    int64_t moved;   /* when bytes last came */
-    uint8_t last[3]; /* of all bytes, the newest at the end; 0: there was none */
+    struct event_scan scan;
+    int64_t event_at; /* when the last event ended, tally_events(); 0: there was none */
+    bool ours;        /* what comes is a sign of life, no event of the origin */
+    int64_t moved;    /* when bytes last came */
+    uint8_t last[3];  /* of all bytes, the newest at the end; 0: there was none */
 };
 
 /* ---- which streams ------------------------------------------------------------------------------------ */
@@ -75,6 +80,9 @@ static bool is_between_events(const struct sse *s)
 static void saw(struct pipe_eye *eye, const uint8_t *bytes, size_t n)
 {
     struct sse *s = CV_OWNER(eye, struct sse, eye);
+    size_t events = event_scan(&s->scan, bytes, n);
+    if (events && !s->ours)
+        s->event_at = tally_events(s->r, events, s->event_at);
     s->moved = cv_now(s->r->edge);
     for (size_t i = n > sizeof(s->last) ? n - sizeof(s->last) : 0; i < n; i++) {
         s->last[0] = s->last[1];
@@ -88,13 +96,20 @@ static void saw(struct pipe_eye *eye, const uint8_t *bytes, size_t n)
 static int64_t pause_of(const struct sse *s)
 {
     const struct stock *stock = s->r->worker->stock;
-    return stock->sse->heartbeat.ms;
+    return stock->sse ? stock->sse->heartbeat.ms : 0;
 }
 
 static void set_timer(struct sse *s)
 {
     int64_t left = s->moved + pause_of(s) - cv_now(s->r->edge);
     cv_timer_set(s->r->edge, &s->timer, (struct cv_ms){ left > 0 ? left : 0 });
+}
+
+static void insert_sign(struct sse *s)
+{
+    s->ours = true;
+    pipe_insert(s->r->pub.down, s->sign);
+    s->ours = false;
 }
 
 /* A visitor who has not taken what there is needs no sign. */
@@ -106,7 +121,7 @@ static void on_timer(struct cv_timer *timer)
     if (cv_pipe_finished(down))
         return;
     if (still && is_between_events(s) && cv_pipe_held(down) == 0)
-        pipe_insert(down, s->sign);
+        insert_sign(s);
     else if (still)
         s->moved = cv_now(s->r->edge); /* not now: after another pause */
     set_timer(s);
@@ -114,8 +129,7 @@ static void on_timer(struct cv_timer *timer)
 
 void sse_watch(struct request *r)
 {
-    const struct stock *stock = r->worker->stock;
-    if (!stock->sse || stock->sse->heartbeat.ms == 0 || r->pub.type != CV_HTTP || !sse_is_stream(&r->pub))
+    if (r->pub.type != CV_HTTP || !sse_is_stream(&r->pub))
         return;
     struct sse *s = cv_alloc(&r->pub, sizeof(*s));
     s->r = r;
@@ -132,7 +146,7 @@ void sse_begin(struct request *r)
 {
     if (!r->sse || r->pub.error || r->replied)
         return;
-    if (sse_is_stream(&r->pub))
+    if (pause_of(r->sse) > 0 && sse_is_stream(&r->pub))
         set_timer(r->sse);
 }
 

@@ -6,7 +6,7 @@
 
 struct sse; /* of one request, in its arena */
 
-/* The origin has responded. If its answer is an event stream and signs are wanted, its bytes are looked at from now on. */
+/* The origin has responded. If its answer is an event stream, its bytes are looked at from now on. */
 void sse_watch(struct request *);
 /* The edge gets the head: signs may be sent from now on. */
 void sse_begin(struct request *);

@@ -17,6 +17,13 @@ enum step {
     STEP_CLOSE    /* closed() to all, then free                               */
 };
 
+/* By whose doing a request failed. */
+enum side { SIDE_NOBODY, SIDE_CULVERT, SIDE_ORIGIN, SIDE_EDGE, SIDE_VISITOR };
+
+struct times { /* nanoseconds, monotonic; 0: not yet */
+    int64_t began, asked, answered, head;
+};
+
 struct request {
     struct cv_req pub;
     struct cv_worker *worker;
@@ -31,6 +38,8 @@ struct request {
     struct request *prev, *next;           /* of the thread     */
     struct request *conn_prev, *conn_next; /* of the connection */
     enum step step;
+    enum side blamed; /* for what comes next; NOBODY: tally.c judges */
+    struct times times;
     enum cv_error failed; /* what the answer, sent as if all were well, is about */
     unsigned at;          /* filter whose turn it is                       */
     unsigned n_filtered;  /* filters whose request() ran: they get closed  */
@@ -39,6 +48,7 @@ struct request {
     bool early;           /* waits for the first rules, early.c            */
     bool waited;          /* filter `at` said CV_WAIT                      */
     bool replied;         /* cv_req_reply(): the origin's say is over      */
+    bool open;            /* started: among the open ones of the metrics   */
     bool counted;         /* a visitor's request, in the metrics           */
     bool edge_done;       /* cv_req_done() was called                      */
     uint8_t slots[] __attribute__((aligned(16)));

@@ -11,6 +11,13 @@ enum {
 
 struct arena_block;
 
+/* Series that are counted with every request; tally.c. */
+struct tallies {
+    struct cv_tally *unruled; /* of requests that have no rule */
+    struct cv_series *total, *concurrent, *errors, *overhead, *bytes_up, *bytes_down;
+    struct cv_series *open[CV_CONFIG + 1]; /* by enum cv_req_type */
+};
+
 struct stock {
     const struct limits_conf *limits;
     struct arena_block *blocks;
@@ -28,7 +35,8 @@ struct stock {
         struct cv_timer timer;  /* since the first one waits     */
         struct cv_worker *worker;
     } early;
-    struct cv_series *pipe_memory, *bytes_up, *bytes_down, *total, *concurrent;
+    struct cv_series *pipe_memory;
+    struct tallies tallies;
 };
 void stock_free_blocks(struct stock *);
 void stock_free_chunks(struct stock *);

@@ -9,6 +9,7 @@
 
 #include "request/gojson.h"
 #include "request/local.h"
+#include "request/tally.h"
 #include "tunnel/last_config.h"
 
 enum { DIFF_BYTES = 2000 };
@@ -63,6 +64,7 @@ static void run_delivery(void *arg)
 void orchestrator_publish(void)
 {
     self.waiting = self.n_workers;
+    tally_rules(self.versions.table);
     for (size_t i = 0; i < self.n_workers; i++) {
         struct delivery *d = cv_xmalloc(sizeof(*d));
         *d = (struct delivery){ self.workers[i], self.main, route_table_ref(self.versions.table) };

@@ -142,6 +142,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
     size_t taken = s ? cv_pipe_write(s->req->up, p, n) : 0;
     if (s && taken < n && !s->req->error) {
         nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, id, NGHTTP2_FLOW_CONTROL_ERROR);
+        cv_req_blame_edge(s->req);
         cv_req_fail(s->req, CV_E_PROTO, "the edge sent more than its window");
     }
     if (s && taken && cv_memory_short(c->self))

@@ -70,6 +70,7 @@ static void start_request(struct quic_stream *s, const struct cv_connect_request
         e = quic_head_request(head, req, &err);
     cv_req_start(req); /* also when it fails at once: from here on failures are answered */
     if (e) {
+        cv_req_blame_edge(req);
         cv_req_fail(req, e, "%s", err.text);
         return;
     }
@@ -134,6 +135,14 @@ static void write_up(struct quic_stream *s, const uint8_t *p, size_t n)
     quic_stream_credit(s, n - written);
 }
 
+static void body_too_short(struct quic_stream *s)
+{
+    struct cv_req *req = s->req;
+    cv_req_blame_edge(req);
+    cv_req_fail(req, CV_E_PROTO, "http: the request body ended %lld bytes before its Content-Length",
+                (long long)s->body_left);
+}
+
 static void body(struct quic_stream *s, const uint8_t *p, size_t n, bool fin)
 {
     struct cv_req *req = s->req;
@@ -147,8 +156,7 @@ static void body(struct quic_stream *s, const uint8_t *p, size_t n, bool fin)
     if (counted && !s->body_left)
         cv_pipe_finish(req->up);
     else if (counted && fin)
-        cv_req_fail(req, CV_E_PROTO, "http: the request body ended %lld bytes before its Content-Length",
-                    (long long)s->body_left);
+        body_too_short(s);
     else if (fin && s->body_left == CV_BODY_STREAM)
         cv_pipe_finish(req->up);
 }

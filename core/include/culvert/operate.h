@@ -21,6 +21,21 @@ struct cv_link { /* a connection to the edge; an index may have several while on
 void cv_links_each(void (*)(void *arg, const struct cv_link *), void *arg);
 /* The rules in force, in their order. */
 void cv_rules_each(void (*)(void *arg, const struct cv_rule *), void *arg);
+/* What has been counted of the rules that have this one's hostname and path, since the process began. */
+#define CV_BUCKETS_MAX 24
+struct cv_times {
+    const double *bounds;             /* seconds, ending in 0                                  */
+    uint64_t buckets[CV_BUCKETS_MAX]; /* up to bounds[i] and above bounds[i - 1]; the last: above all */
+    uint64_t n;
+    double seconds; /* of all n together */
+};
+struct cv_rule_counts {
+    uint64_t requests;    /* that have ended                                                 */
+    uint64_t by_class[6]; /* of those: [2] is 2xx; [0] went without an answer                */
+    uint64_t failed;      /* by the doing of the origin, culvert or the edge: no visitor who left */
+    struct cv_times duration, first_byte; /* of HTTP requests */
+};
+void cv_rule_counts(const struct cv_rule *, struct cv_rule_counts *);
 /* The instances of modules, in ini order: `section` is "access_headers", or "access_headers api". */
 void cv_modules_each(void (*)(void *arg, const char *section, const struct cv_module *), void *arg);
 /* The flags of the command line, by name; without secrets. A list is "[a b]". */

@@ -75,6 +75,7 @@ struct cv_settings {
 };
 
 struct cv_pattern; /* a compiled path rule; private to the core */
+struct cv_tally;   /* what is counted of rules, see cv_rule_counts(); private to the core */
 
 struct cv_rule {
     int index; /* 0 is the first; -1 of no document: the management host's, the private network's */
@@ -92,6 +93,7 @@ struct cv_rule {
     struct cv_str pool_key;    /* two rules whose keys are equal may share idle connections */
     struct cv_settings settings;
     const struct cv_pattern *pattern; /* compiled `path`, or NULL */
+    struct cv_tally *tally;           /* NULL: not in force yet      */
     uint64_t max_active_flows; /* private-network streams: most at a time in the process; 0: no limit */
 };
 

@@ -52,6 +52,9 @@ typedef void cv_get_fn(void *arg, int status, struct cv_str body, const char *wh
 struct cv_get *cv_https_get(const struct cv_self *, const struct cv_https *, cv_get_fn *, void *arg);
 void cv_https_cancel(struct cv_get *); /* NULL is fine; not from within the callback */
 
+/* For edge modules: if the request fails next, its visitor or the edge on the way there is to blame, not the origin. */
+void cv_req_blame_edge(struct cv_req *);
+
 /* ---- heads of QUIC data streams (docs/protocol.md §9, §12.3) --------------------------------------------------- */
 
 enum cv_connect_type { CV_CONNECT_HTTP, CV_CONNECT_WEBSOCKET, CV_CONNECT_TCP };

@@ -7,6 +7,7 @@
  *   h2.h        the same over HTTP/2, many on one connection
  *   pool.c      idle connections           dial.c  name → address → TCP → TLS, or through a proxy: egress.h
  *   link.c      a connection, plain or TLS  tls.c  how an origin's certificate is checked
+ *   hello.h     the test page
  *   stream.h    byte streams: TCP within WebSocket frames, SOCKS, private networks
  *
  * Thread   Everything here belongs to one worker; nothing is shared but strings made by init(). */
@@ -53,7 +54,8 @@ struct origin_worker {
     struct cv_self self;
     struct cv_buf tags; /* header lines that every request gets */
     struct origin_pool *pools[ORIGIN_POOL_BUCKETS];
-    struct origin_tls *tls;       /* the most recently used first */
+    struct origin_tls *tls; /* the most recently used first */
+    int64_t started_unix_ms;
     struct origin_egress *egress; /* the environment's proxies; NULL: none */
     LIST_HEAD(, origin_h2) h2;
     struct origin_exchanges h2_leading, h2_waiting; /* h2.c: those who dial, and who wait for them */

@@ -1,10 +1,12 @@
 /* proxy.c: the module origin_proxy: its options and metrics, what it keeps for each worker, and which
  * requests are its. */
 #include "egress.h"
+#include "hello.h"
 #include "origin.h"
 #include "stream.h"
 
 #include <string.h>
+#include <time.h>
 
 enum { HEADERS_MIN = 1024 };
 
@@ -124,6 +126,13 @@ static void fini(struct cv_self *self)
     self->shared = NULL;
 }
 
+static int64_t unix_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
 static enum cv_error start(struct cv_self *self, struct cv_err *err)
 {
     (void)err;
@@ -135,6 +144,7 @@ static enum cv_error start(struct cv_self *self, struct cv_err *err)
     TAILQ_INIT(&w->h2_waiting);
     for (unsigned i = 0; i < ORIGIN_PLAIN_METRICS; i++)
         w->series[i] = cv_series(self, i, NULL);
+    w->started_unix_ms = unix_ms();
     w->egress = origin_egress_new();
     write_tags(w, self);
     self->local = w;
@@ -173,26 +183,31 @@ static bool is_exchange(const struct cv_req *req)
 static bool match(const struct cv_self *self, const struct cv_req *req)
 {
     (void)self;
-    return is_exchange(req) || origin_is_stream(req);
+    return is_exchange(req) || origin_is_stream(req) || origin_is_hello(req);
 }
 
-/* ---- which of the two -------------------------------------------------------------------------------- */
+/* ---- which of the three ------------------------------------------------------------------------------ */
 
 union slot {
     struct origin_exchange exchange;
     struct origin_stream stream;
+    struct origin_hello hello;
 };
 
 static const struct cv_end exchange_end = { origin_readable, origin_credit, origin_closed };
 
 static const struct cv_end *end_of(const struct cv_req *req)
 {
-    return origin_is_stream(req) ? &origin_stream_end : &exchange_end;
+    return origin_is_stream(req)  ? &origin_stream_end
+           : origin_is_hello(req) ? &origin_hello_end
+                                  : &exchange_end;
 }
 
 static void open_any(const struct cv_self *self, struct cv_req *req)
 {
-    (origin_is_stream(req) ? origin_stream_open : origin_open)(self, req);
+    (origin_is_stream(req)  ? origin_stream_open
+     : origin_is_hello(req) ? origin_hello_open
+                            : origin_open)(self, req);
 }
 
 static void readable(const struct cv_self *self, struct cv_req *req)

@@ -69,7 +69,7 @@ static void begin_frame(struct origin_ws *ws)
         return;
     }
     if (opcode(ws) != CONTINUATION)
-        ws->discard = opcode(ws) == TEXT;
+        ws->discard = opcode(ws) == TEXT && !ws->echo;
     ws->in_message = !(ws->head[0] & FIN);
 }
 
@@ -84,6 +84,15 @@ static const char *read_head(struct origin_ws *ws, uint8_t byte)
         return "a WebSocket frame is longer than there are numbers";
     begin_frame(ws);
     return NULL;
+}
+
+/* The same head without mask: shorter than what was read. */
+static size_t echo_head(const struct origin_ws *ws, uint8_t *out)
+{
+    size_t n = 2 + length_bytes(ws);
+    memcpy(out, ws->head, n);
+    out[1] &= (uint8_t)~MASKED;
+    return n;
 }
 
 static void unmask(struct origin_ws *ws, const uint8_t *in, size_t n, uint8_t *out)
@@ -129,6 +138,8 @@ enum origin_ws_found origin_ws_read(struct origin_ws *ws, const uint8_t *in, siz
             const char *why = read_head(ws, in[(*used)++]);
             if (why)
                 return fault(ws, why);
+            if (ws->echo && ws->in_frame && !is_control(ws))
+                *out_n += echo_head(ws, out + *out_n);
         }
         enum origin_ws_found found = ws->in_frame && ws->left == 0 ? end_frame(ws) : ORIGIN_WS_FOUND_NOTHING;
         if (found)

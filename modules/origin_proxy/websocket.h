@@ -1,4 +1,5 @@
-/* websocket.h: the frames of a WebSocket server, the part of RFC 6455 that carries bytes: no extensions, no text. */
+/* websocket.h: the frames of a WebSocket server, the part of RFC 6455 that carries bytes: no extensions, no text but in
+ * an echo. */
 #ifndef ORIGIN_WEBSOCKET_H
 #define ORIGIN_WEBSOCKET_H
 #include "culvert/culvert.h"
@@ -16,6 +17,7 @@ struct origin_ws {
     const uint8_t *mask;      /* in head */
     bool in_frame;
     bool in_message, discard; /* a message is under way; it is text */
+    bool echo; /* set at the beginning: out gets frames, as a server would send them back; text, too */
     uint8_t control[ORIGIN_WS_CONTROL_MAX], control_n;
     const char *why;
 };
@@ -26,7 +28,8 @@ enum origin_ws_found {
     ORIGIN_WS_FOUND_FAULT,   /* why; the connection is to be cut */
 };
 /* Reads *used of n bytes, up to the end of a ping or close. What binary messages hold goes to out, without masks, piece
- * by piece as it comes, however long a message is. out has room for n bytes and may be `in` itself. */
+ * by piece as it comes, however long a message is. out has room for n bytes and may be `in` itself; an echo needs room
+ * of its own, ORIGIN_WS_HEAD_MAX bytes more. */
 enum origin_ws_found origin_ws_read(struct origin_ws *, const uint8_t *in, size_t n, size_t *used,
                                     uint8_t *out, size_t *out_n);
 /* Writes the head of an unmasked frame that is a whole message of n bytes; returns its length. */

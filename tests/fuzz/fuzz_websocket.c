@@ -7,14 +7,15 @@
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 
 /* All the data and one byte for each control frame; false: a fault. */
-static bool read_by(const uint8_t *bytes, size_t n, size_t step, struct cv_buf *out)
+static bool read_by(const uint8_t *bytes, size_t n, size_t step, bool echo, struct cv_buf *out)
 {
-    struct origin_ws ws = { .head_n = 0 };
+    struct origin_ws ws = { .echo = echo };
     for (size_t at = 0, used, got; at < n; at += used) {
         size_t part = n - at < step ? n - at : step;
-        enum origin_ws_found found =
-            origin_ws_read(&ws, bytes + at, part, &used, cv_buf_reserve(out, part), &got);
-        CV_ASSERT(used > 0 && used <= part && got <= used && ws.control_n <= ORIGIN_WS_CONTROL_MAX);
+        enum origin_ws_found found = origin_ws_read(&ws, bytes + at, part, &used,
+                                                    cv_buf_reserve(out, part + ORIGIN_WS_HEAD_MAX), &got);
+        CV_ASSERT(used > 0 && used <= part && got <= used + (echo ? ORIGIN_WS_HEAD_MAX : 0) &&
+                  ws.control_n <= ORIGIN_WS_CONTROL_MAX);
         out->n += got;
         if (found == ORIGIN_WS_FOUND_FAULT)
             return false;
@@ -24,13 +25,19 @@ static bool read_by(const uint8_t *bytes, size_t n, size_t step, struct cv_buf *
     return true;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
+static void read_both_ways(const uint8_t *bytes, size_t n, bool echo)
 {
     struct cv_buf whole = { 0 }, pieces = { 0 };
-    bool good = read_by(bytes, n, n, &whole);
-    CV_ASSERT(read_by(bytes, n, 3, &pieces) == good);
+    bool good = read_by(bytes, n, n, echo, &whole);
+    CV_ASSERT(read_by(bytes, n, 3, echo, &pieces) == good);
     CV_ASSERT(whole.n == pieces.n && (whole.n == 0 || memcmp(whole.p, pieces.p, whole.n) == 0));
     cv_buf_free(&whole);
     cv_buf_free(&pieces);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
+{
+    read_both_ways(bytes, n, false);
+    read_both_ways(bytes, n, true);
     return 0;
 }

@@ -155,6 +155,35 @@ static void a_rule_to_elsewhere_is_refused_and_told(void)
     }
 }
 
-SUITE(sys_services, TEST(bastion_carries_tcp_in_frames), TEST(private_streams_are_served_when_told_to),
-      TEST(private_streams_are_refused_by_default), TEST(a_still_event_stream_shows_that_it_lives),
-      TEST(a_rule_to_elsewhere_is_refused_and_told));
+/* ---- the test page --------------------------------------------------------------------------------------- */
+
+static void hello_world_answers_over_both_transports(void)
+{
+    for (each_transport(transport)) {
+        struct scene *t = scene_start(&(struct setup){
+            .transport = transport, .rules = "{\"ingress\":[{\"service\":\"hello_world\"}]}" });
+        struct answer a = scene_visit(t, "POST", "/x", "Content-Type: text/plain\r\n", "the body", 8);
+        CHECK_STATUS(a, 200);
+        CHECK_HOLDS(a.head, "text/html; charset=utf-8");
+        CHECK_HOLDS(answer_text(&a), "<dt>Body</dt><dd>the body</dd>");
+        answer_free(&a);
+        a = scene_get(t, "/_health");
+        CU_ASSERT_STRING_EQUAL(answer_text(&a), "ok");
+        answer_free(&a);
+        struct http1 h;
+        CU_ASSERT_TRUE_FATAL(
+            scene_open(t, &h, "GET", "/ws",
+                       "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                       "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n") &&
+            http1_answer(&h, "GET"));
+        CU_ASSERT_EQUAL(h.status, 101);
+        CU_ASSERT(send_frame(&h, "to and fro"));
+        hear_frames(&h, "to and fro");
+        http1_close(&h);
+        scene_stop(t);
+    }
+}
+
+SUITE(sys_services, TEST(hello_world_answers_over_both_transports), TEST(bastion_carries_tcp_in_frames),
+      TEST(private_streams_are_served_when_told_to), TEST(private_streams_are_refused_by_default),
+      TEST(a_still_event_stream_shows_that_it_lives), TEST(a_rule_to_elsewhere_is_refused_and_told));

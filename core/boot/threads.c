@@ -1,6 +1,7 @@
 /* threads.c: the threads and the instances of modules on them: made, started, stopped. */
 #include "boot/runtime.h"
 
+#include "request/ask.h"
 #include "tunnel/tunnel.h"
 
 #include <semaphore.h>
@@ -187,6 +188,12 @@ static void stop_modules(struct cv_worker *w, void *arg)
     }
 }
 
+static void stop_asking(struct cv_worker *w, void *arg)
+{
+    (void)arg;
+    asks_stop(w);
+}
+
 static void tear_down_requests(struct cv_worker *w, void *arg)
 {
     (void)arg;
@@ -200,6 +207,7 @@ void threads_stop(struct runtime *r)
     for (size_t i = 0; i < r->n_workers; i++) {
         struct cv_worker *w = r->workers[i];
         if (w->running) {
+            run_errand(w, stop_asking, NULL);
             run_errand(w, stop_modules, &(struct stop){ r, EDGES });
             run_errand(w, stop_modules, &(struct stop){ r, OTHERS });
             run_errand(w, tear_down_requests, NULL);

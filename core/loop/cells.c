@@ -16,12 +16,17 @@ struct cell {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct cell *buckets[BUCKETS];
 
-static struct cell **bucket_of(struct cv_str key)
+static uint32_t hash_of(struct cv_str key)
 {
     uint32_t hash = 2166136261u; /* FNV-1a */
     for (size_t i = 0; i < key.n; i++)
         hash = (hash ^ (uint8_t)key.p[i]) * 16777619u;
-    return &buckets[hash % BUCKETS];
+    return hash;
+}
+
+static struct cell **bucket_of(struct cv_str key)
+{
+    return &buckets[hash_of(key) % BUCKETS];
 }
 
 /* By the name of the section: an instance that a reload brings back finds its cells again. */
@@ -60,9 +65,8 @@ static struct cell *make(const struct cv_instance *i, struct cv_str key, size_t 
     return c;
 }
 
-void *cv_cell(const struct cv_self *self, struct cv_str key, size_t size)
+static struct cell *intern(const struct cv_instance *i, struct cv_str key, size_t size)
 {
-    const struct cv_instance *i = self->instance;
     pthread_mutex_lock(&lock);
     struct cell *c = find(i, key);
     if (!c && count(i) >= CELLS_PER_INSTANCE) {
@@ -73,7 +77,28 @@ void *cv_cell(const struct cv_self *self, struct cv_str key, size_t size)
         c = make(i, key, size);
     pthread_mutex_unlock(&lock);
     CV_ASSERT(c->size == size);
-    return c->bytes;
+    return c;
+}
+
+/* A thread's own table of what it found last, so that finding it again takes no lock. */
+void *cv_cell(const struct cv_self *self, struct cv_str key, size_t size)
+{
+    const struct cv_instance *i = self->instance;
+    struct cv_worker *w = worker_current();
+    if (!w)
+        return intern(i, key, size)->bytes;
+    if (!w->cell_cache)
+        w->cell_cache = cv_xcalloc(BUCKETS, sizeof(struct cell *));
+    struct cell **c = w->cell_cache + (hash_of(key) + i->id) % BUCKETS;
+    if (!*c || !is_of(*c, i) || !cv_str_eq((struct cv_str){ (*c)->key, (*c)->key_n }, key))
+        *c = intern(i, key, size);
+    return (*c)->bytes;
+}
+
+void cells_thread_free(struct cv_worker *w)
+{
+    free(w->cell_cache);
+    w->cell_cache = NULL;
 }
 
 void cells_free(void)

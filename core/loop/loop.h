@@ -24,6 +24,7 @@ struct route_table;   /* request/ */
 struct route_scratch; /* request/ */
 struct request;       /* request/ */
 struct post;
+struct cell;
 
 struct cv_worker {
     unsigned index; /* 0 is the main thread, workers follow: also the index of its metric cells */
@@ -52,6 +53,7 @@ struct cv_worker {
     void *resolver;
     void *stock;                     /* request/: free chunks, arena blocks   */
     struct cv_series **series_cache; /* metrics                  */
+    struct cell **cell_cache;        /* cv_cell()'s              */
 };
 
 struct cv_worker *worker_new(unsigned index); /* its loop exists, nothing runs  */
@@ -162,4 +164,5 @@ void metrics_free(void);                             /* no thread counts any mor
 void metrics_thread_free(struct cv_worker *);
 
 void cells_free(void); /* cv_cell()'s: no thread uses them any more */
+void cells_thread_free(struct cv_worker *);
 #endif

@@ -258,6 +258,7 @@ void worker_free(struct cv_worker *w)
     run_posts(w);
     resolver_free(w);
     metrics_thread_free(w);
+    cells_thread_free(w);
     current = me == w ? NULL : me;
     event_free(w->post_event);
     close(w->post_fd);

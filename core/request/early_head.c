@@ -213,6 +213,11 @@ bool early_head_responded(struct request *r)
     return true;
 }
 
+bool early_head_waits(const struct request *r)
+{
+    return r->early_head && r->early_head->progress == SENT;
+}
+
 bool early_head_failed(struct request *r, enum cv_error error)
 {
     struct early_head *e = r->early_head;

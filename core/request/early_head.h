@@ -17,6 +17,8 @@ void early_head_watch(struct request *);
 void early_head_run(struct request *);
 /* The origin has responded. true: to an early head, and all is done; false: this one has to be sent. */
 bool early_head_responded(struct request *);
+/* The visitor has a head, the origin has not answered. */
+bool early_head_waits(const struct request *);
 /* The request failed. true: its visitor is told by an event. */
 bool early_head_failed(struct request *, enum cv_error);
 void early_head_end(struct request *);

@@ -1,5 +1,6 @@
 /* request.c: the life of a request: made by an edge, woken at the end of a turn, failed, closed. */
 #include "request/api.h"
+#include "request/ask.h"
 #include "request/chain.h"
 #include "request/early.h"
 #include "request/early_head.h"
@@ -237,6 +238,13 @@ void cv_req_start(struct cv_req *req)
     go(r, STEP_START);
 }
 
+void request_begin(struct cv_req *req)
+{
+    struct request *r = request_of(req);
+    r->at = (unsigned)r->chain->n_filters;
+    go(r, STEP_FILTER);
+}
+
 void cv_req_resume(struct cv_req *req)
 {
     struct request *r = request_of(req);
@@ -322,13 +330,15 @@ static void fail(struct request *r, enum cv_error e, struct cv_str text)
     struct cv_req *req = &r->pub;
     req->error = e;
     req->error_text = text;
-    say_failure(r);
+    req->origin_failed = r->origin && (r->step == STEP_ORIGIN || early_head_waits(r));
+    if (!request_is_ours(r))
+        say_failure(r);
     tally_failed(r, e);
     if (early_head_failed(r, e)) {
         req->error = CV_OK;
         return;
     }
-    bool as_api = stock_of(r)->api_errors && req->type == CV_HTTP && api_shape_of(req);
+    bool as_api = stock_of(r)->api_errors && req->type == CV_HTTP && !request_is_ours(r) && api_shape_of(req);
     bool answers = e != CV_E_CANCEL && r->step < STEP_BODY && r->step != STEP_NEW;
     if (answers && as_api && r->step < STEP_HEAD) {
         req->error = CV_OK;

@@ -54,6 +54,9 @@ struct request {
     uint8_t slots[] __attribute__((aligned(16)));
 };
 
+/* A request of our own, with its rule: past the limits, the choice of a rule and the filters. */
+void request_begin(struct cv_req *);
+
 static inline struct request *request_of(struct cv_req *req)
 {
     CV_ASSERT(req->magic == REQ_MAGIC);

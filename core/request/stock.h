@@ -29,6 +29,7 @@ struct stock {
     uint64_t next_id;
     const struct sse_conf *sse; /* requests_heartbeat() */
     bool name_errors;           /* requests_name_errors() */
+    bool asks_over;             /* asks_stop() */
     bool api_errors;            /* requests_api_errors() */
     struct early {              /* requests_wait_for_rules() */
         struct cv_ms limit;     /* 0: nobody waits, or no longer */

@@ -164,8 +164,7 @@ void cv_metrics_each(cv_metric_fn *, void *arg);
 /* ---- cells: what all workers count in, by atomics alone ------------------------------------------------- */
 
 /* `size` bytes of this instance under that key, zeroed at first, the same on every thread, for the life of the process.
- * What lies in them is atomic: no locks, nothing that waits. Past 1,000 keys of an instance: the bytes of "other". It
- * takes a lock of its own, so keep the pointer. */
+ * What lies in them is atomic: no locks, nothing that waits. Past 1,000 keys of an instance: the bytes of "other". */
 void *cv_cell(const struct cv_self *, struct cv_str key, size_t size);
 
 /* ---- pipes -------------------------------------------------------------------------------------------
@@ -214,6 +213,7 @@ struct cv_req {
     struct cv_headers *resp_headers, *trailers; /* trailers: NULL if none, complete when `down` is finished */
     enum cv_error error;                        /* not CV_OK: cv_req_fail() was called                */
     struct cv_str error_text;                   /* what went wrong, for the edge and the log          */
+    bool origin_failed;                         /* the origin had it then, and had not answered       */
     struct cv_pipe *up, *down;
 };
 void *cv_alloc(struct cv_req *, size_t n); /* zeroed, 16-byte aligned                            */

@@ -102,6 +102,18 @@ struct cv_rule {
 bool cv_may_reach(struct cv_str host, const struct sockaddr_storage *addr);
 /* The same for a name that somebody else will look up, a proxy: only what names it speaks for it then, no network. */
 bool cv_may_reach_name(struct cv_str host, uint16_t port);
+
+/* Worker: the rules in force there, in their order; borrowed for the call. */
+void cv_rules_here(const struct cv_self *, void (*)(void *arg, const struct cv_rule *), void *arg);
+
+/* A GET of our own to the origin of such a rule, asked for from within cv_rules_here(): past limits and filters, neither
+ * counted nor logged; a TCP service is connected to, 101. Told in a later turn, once, never after cancel: the status, or
+ * 0, an error and why; the handle is void from then on. NULL: the worker is about to stop. */
+typedef void cv_asked_fn(void *arg, int status, enum cv_error, const char *why);
+struct cv_ask *cv_ask(const struct cv_self *, const struct cv_rule *, struct cv_str path, struct cv_ms limit,
+                      cv_asked_fn *, void *arg);
+void cv_ask_cancel(struct cv_ask *); /* NULL is fine */
+
 /* Does the line hold that address and port? */
 bool cv_ip_rule_holds(const struct cv_ip_rule *, const struct sockaddr_storage *addr);
 

@@ -241,47 +241,56 @@ static void check_missing(struct walk *w, const char *path, yyjson_val *object, 
             kubernetes_say(w->wrong, "%s.%.*s is missing", path, (int)name_n - 1, name);
 }
 
+/* The type of the field of that name; NULL: there is none. */
+static const char *type_of(const char *fields, yyjson_val *key, size_t *type_n)
+{
+    const char *name, *type;
+    size_t name_n, n = yyjson_get_len(key);
+    while ((fields = next_field(fields, &name, &name_n, &type, type_n)))
+        if (strncmp(name, yyjson_get_str(key), n) == 0 &&
+            (name_n == n || (name_n == n + 1 && name[n] == '!')))
+            return type;
+    return NULL;
+}
+
 static void check_object(struct walk *w, const char *path, yyjson_val *object, const char *fields)
 {
     yyjson_val *key;
     yyjson_obj_iter each = yyjson_obj_iter_with(object);
-    if (!yyjson_is_obj(object)) {
+    if (!yyjson_is_obj(object))
         kubernetes_say(w->wrong, "%s is no map", path);
-        return;
-    }
     while ((key = yyjson_obj_iter_next(&each))) {
         char at[300];
-        const char *name, *type, *rest = fields;
-        size_t name_n, type_n, n = yyjson_get_len(key);
+        size_t n;
+        const char *type = type_of(fields, key, &n);
         snprintf(at, sizeof(at), "%s.%s", path, yyjson_get_str(key));
-        while ((rest = next_field(rest, &name, &name_n, &type, &type_n)))
-            if (strncmp(name, yyjson_get_str(key), n) == 0 &&
-                (name_n == n || (name_n == n + 1 && name[n] == '!')))
-                break;
-        if (rest)
-            check(w, at, yyjson_obj_iter_get_val(key), type, type_n);
+        if (type)
+            check(w, at, yyjson_obj_iter_get_val(key), type, n);
         else
             kubernetes_say(w->wrong, "%s: there is no such field", at);
     }
     check_missing(w, path, object, fields);
 }
 
-/* A list, or a map: all its values are of one type. */
-static void check_all(struct walk *w, const char *path, yyjson_val *v, const char *type, size_t n, bool map)
+static void check_list(struct walk *w, const char *path, yyjson_val *list, const char *type, size_t n)
 {
-    if (map ? !yyjson_is_obj(v) : !yyjson_is_arr(v)) {
-        kubernetes_say(w->wrong, "%s is no %s", path, map ? "map" : "list");
-        return;
-    }
-    for (size_t i = 0; i < yyjson_get_len(v); i++) {
+    yyjson_val *item;
+    if (!yyjson_is_arr(list))
+        kubernetes_say(w->wrong, "%s is no list", path);
+    for (size_t i = 0; (item = yyjson_arr_get(list, i)); i++) {
         char at[300];
         snprintf(at, sizeof(at), "%s[%zu]", path, i);
-        if (!map)
-            check(w, at, yyjson_arr_get(v, i), type, n);
+        check(w, at, item, type, n);
     }
+}
+
+static void check_map(struct walk *w, const char *path, yyjson_val *map, const char *type, size_t n)
+{
     yyjson_val *key;
-    yyjson_obj_iter each = yyjson_obj_iter_with(v);
-    while (map && (key = yyjson_obj_iter_next(&each))) {
+    yyjson_obj_iter each = yyjson_obj_iter_with(map);
+    if (!yyjson_is_obj(map))
+        kubernetes_say(w->wrong, "%s is no map", path);
+    while ((key = yyjson_obj_iter_next(&each))) {
         char at[300];
         snprintf(at, sizeof(at), "%s.%s", path, yyjson_get_str(key));
         check(w, at, yyjson_obj_iter_get_val(key), type, n);
@@ -294,16 +303,14 @@ static void check(struct walk *w, const char *path, yyjson_val *v, const char *t
 {
     if (is_absent(v))
         return;
-    if (*type == '[' || *type == '{') {
-        check_all(w, path, v, type + 1, n - 2, *type == '{');
-        return;
-    }
     const char *fields = fields_of(type, n);
-    if (fields) {
+    if (*type == '[')
+        check_list(w, path, v, type + 1, n - 2);
+    else if (*type == '{')
+        check_map(w, path, v, type + 1, n - 2);
+    else if (fields)
         check_object(w, path, v, fields);
-        return;
-    }
-    if (!is_value(v, type, n))
+    else if (!is_value(v, type, n))
         kubernetes_say(w->wrong, "%s: %.*s is wanted%s%s", path, (int)n, type,
                        yyjson_is_str(v) ? ", not " : "", yyjson_is_str(v) ? yyjson_get_str(v) : "");
 }

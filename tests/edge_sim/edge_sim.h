@@ -1,6 +1,6 @@
 /* edge_sim.h: Cloudflare's side of a tunnel, scripted: what the files of the simulator share.
  *
- *   visitor ──▶ front.c ──▶ conn.c ──▶ h2.c or quic.c ──▶ connector       One thread, one event loop.
+ *   visitor ──▶ front*.c ──▶ conn.c ──▶ h2.c or quic.c ──▶ connector      One thread, one event loop.
  *   test ─────▶ control.c: state, script, faults, configuration
  *
  * Words     A *link* is one transport connection of a connector; `struct conn` is what is known of it, also
@@ -280,6 +280,7 @@ struct h1_ops {
     void (*end)(struct h1 *); /* of the request's body; in a tunnel: the visitor sends no more */
     void (*drained)(struct h1 *, size_t left); /* some output has left; `left` is still here               */
     void (*gone)(struct h1 *); /* the visitor left before the answer was complete: last call    */
+    void (*http2)(int fd_take, struct cv_str peer, const uint8_t *first, size_t n); /* NULL: not spoken */
 };
 struct h1_request {
     struct cv_str method, target;
@@ -306,6 +307,16 @@ void h1_simple(struct h1 *, int status, const char *type, struct cv_str body); /
 /* ---- the rest ---------------------------------------------------------------------------------------- */
 
 bool front_start(const char *addr, char printed[static 64]);
+struct front_refusal {
+    int status;
+    const char *why;
+};
+/* Opens a stream to a connector for what a visitor asks. NULL: what he is to be told instead. */
+struct stream *front_visit(const struct h1_request *, struct cv_str peer, const struct stream_ops *,
+                           void *owner, struct front_refusal *);
+/* A visitor's connection that begins as HTTP/2 does: front_h2.c. */
+void front_h2(int fd_take, struct cv_str peer, const uint8_t *first, size_t n);
+void front_h2_stop(void);
 bool control_start(const char *addr, char printed[static 64]);
 void control_poke(void); /* something changed: those who wait look again */
 void control_stop(void);

@@ -1,4 +1,4 @@
-/* front.c: where visitors come in: HTTP/1.1 requests become streams to a connector, one visit each. */
+/* front.c: where visitors come in: requests become streams to a connector, one visit each. Here those of HTTP/1.1. */
 #include "edge_sim.h"
 
 #include <openssl/rand.h>
@@ -136,7 +136,7 @@ static bool is_ours(struct cv_str name)
     for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
         if (cv_str_caseeq(name, cv_str_of(ours[i])))
             return true;
-    return str_starts(name, "cf-cloudflared-");
+    return str_starts(name, "cf-cloudflared-") || str_starts(name, ":");
 }
 
 static void add_edge_fields(struct fields *out, const struct h1_request *req, struct cv_str peer)
@@ -204,29 +204,37 @@ static void make_head(struct head *head, const struct h1_request *req, const str
                                                                                     : BODY_LENGTH };
 }
 
-static void on_head(struct h1 *h1)
+struct stream *front_visit(const struct h1_request *req, struct cv_str peer, const struct stream_ops *ops,
+                           void *owner, struct front_refusal *refusal)
 {
     struct fields scratch = { 0 };
-    struct h1_request *req = h1_request(h1);
     uint64_t index;
     struct cv_str wanted = fields_get(&req->fields, "x-edge-index");
     bool chosen = wanted.p && parse_u64(wanted, UINT8_MAX, &index);
     struct conn *conn = conn_pick(chosen ? (int)index : -1);
-    if (!conn) {
-        edge_answer(h1, 530, "error code: 1033\n");
-        return;
-    }
+    *refusal = (struct front_refusal){ 530, "error code: 1033\n" };
+    if (!conn)
+        return NULL;
     struct head head;
-    edge_fields(&scratch, req, h1_peer(h1));
+    edge_fields(&scratch, req, peer);
     make_head(&head, req, &scratch);
-    head.visitor = h1_peer(h1);
+    head.visitor = peer;
+    struct stream *s = stream_open(conn, &head, ops, owner);
+    fields_free(&scratch);
+    *refusal = (struct front_refusal){ 502, "the connection takes no more streams\n" };
+    return s;
+}
+
+static void on_head(struct h1 *h1)
+{
+    const struct h1_request *req = h1_request(h1);
+    struct front_refusal refusal;
     struct visit *v = cv_xcalloc(1, sizeof(*v));
     v->h1 = h1;
-    v->stream = stream_open(conn, &head, &visit_ops, v);
-    fields_free(&scratch);
+    v->stream = front_visit(req, h1_peer(h1), &visit_ops, v, &refusal);
     if (!v->stream) {
         free(v);
-        edge_answer(h1, 502, "the connection takes no more streams\n");
+        edge_answer(h1, refusal.status, refusal.why);
         return;
     }
     h1_set_owner(h1, v);
@@ -275,6 +283,7 @@ static const struct h1_ops front_ops = {
     .end = on_request_end,
     .drained = on_drained,
     .gone = on_gone,
+    .http2 = front_h2,
 };
 
 bool front_start(const char *addr, char printed[static 64])

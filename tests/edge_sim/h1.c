@@ -2,6 +2,7 @@
 #include "h1.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -130,6 +131,12 @@ static void on_readable(int fd, short what, void *arg)
     ssize_t n = recv(fd, buf, sizeof(buf), 0);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
+    if (n > 3 && !h->spoken && h->ops->http2 && memcmp(buf, "PRI", 3) == 0) {
+        h->ops->http2(fcntl(fd, F_DUPFD_CLOEXEC, 0), h1_peer(h), (const uint8_t *)buf, (size_t)n);
+        h1_bury(h);
+        return;
+    }
+    h->spoken = true;
     if (h->closing)
         drop_input(h, n);
     else if (n > 0)

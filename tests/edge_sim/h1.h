@@ -19,6 +19,7 @@ struct h1 {
     struct queue out;
     int64_t left; /* of an answer of known length; -1: chunked or until close */
     size_t dropped;
+    bool spoken;   /* something has come in */
     bool busy;     /* a request's head is complete, its answer is not */
     bool received; /* and its body is complete                        */
     bool keep_alive, chunked, bodiless, tunnel;

@@ -159,6 +159,7 @@ int main(int argc, char **argv)
     bool started = write_files(pki) && start_listening(h2, quic);
     if (started)
         run();
+    front_h2_stop();
     h1_unlisten();
     listen_stop();
     control_stop();

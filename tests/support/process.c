@@ -74,6 +74,18 @@ static const char *find(const struct process *p, size_t from, const char *text)
     return p->out.n > from ? memmem(p->out.p + from, p->out.n - from, text, strlen(text)) : NULL;
 }
 
+bool process_find(const char *name, char path[static 64])
+{
+    static const char *const places[] = { "/usr/local/bin",  "/usr/bin",  "/bin",
+                                          "/usr/local/sbin", "/usr/sbin", "/sbin" };
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        snprintf(path, 64, "%s/%s", places[i], name);
+        if (access(path, X_OK) == 0)
+            return true;
+    }
+    return false;
+}
+
 bool process_says(struct process *p, const char *text, int ms)
 {
     long long until = now_in_ms() + ms;

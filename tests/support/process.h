@@ -12,6 +12,8 @@ struct process;
 
 /* argv[0] is the path; env is all that it gets, besides what sanitizers want. */
 struct process *process_start(const char *const *argv, const char *const *env);
+bool process_find(const char *name,
+                  char path[static 64]); /* where programs of this machine are; false: it has not got it */
 bool process_says(struct process *, const char *text,
                   int ms); /* false: not within that time, or it ended before */
 unsigned process_count(struct process *,

@@ -4,7 +4,6 @@
 #include "suite.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -352,21 +351,22 @@ static void no_more_streams_than_the_origin_takes(void)
 
 static void bodies_are_there_only_where_they_may_be(void)
 {
-    static const char *const cases[][3] = { { "HEAD", "200", "700" },
-                                            { "GET", "304", "700" },
-                                            { "GET", "204", NULL } };
+    static const struct {
+        const char *method, *text, *length;
+        int status;
+    } cases[] = { { "HEAD", "200", "700", 200 }, { "GET", "304", "700", 304 }, { "GET", "204", NULL, 204 } };
     struct rig *r = rig_of_h2();
     struct h2_origin *o = NULL;
     for (size_t i = 0; i < 3; i++) {
         struct rig_seen seen;
-        rig_send(r, rig_request(r, cases[i][0], "/", &seen));
+        rig_send(r, rig_request(r, cases[i].method, "/", &seen));
         if (!o)
             o = h2_origin_accept(r);
         h2_origin_turn(o);
-        const char *const fields[] = { ":status", cases[i][1], cases[i][2] ? "content-length" : NULL,
-                                       cases[i][2], NULL };
+        const char *const fields[] = { ":status", cases[i].text, cases[i].length ? "content-length" : NULL,
+                                       cases[i].length, NULL };
         h2_origin_fields(o, o->streams[i].id, NGHTTP2_FLAG_END_STREAM, fields);
-        CU_ASSERT(seen.ended && seen.status == atoi(cases[i][1]) && seen.body.n == 0);
+        CU_ASSERT(seen.ended && seen.status == cases[i].status && seen.body.n == 0);
         rig_seen_free(&seen);
     }
     h2_origin_free(o);

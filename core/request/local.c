@@ -71,6 +71,8 @@ void local_setup(const struct origins_conf *origins, const struct rewrite_conf *
     reach_setup(origins);
     read_rewrites(&rewrite->map);
     local.allow = reach_rule;
+    local.has_max_active_flows = origins->max_active_flows >= 0;
+    local.max_active_flows = local.has_max_active_flows ? (uint64_t)origins->max_active_flows : 0;
 }
 
 void local_free(void)

@@ -5,6 +5,7 @@
 
 struct origins_conf {
     struct cv_list allow;
+    int max_active_flows; /* -1: as the document says */
 };
 extern const struct cv_option origins_options[];
 enum cv_error origins_check(const void *conf, struct cv_err *);

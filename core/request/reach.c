@@ -3,18 +3,25 @@
 #include "request/ip_rule.h"
 
 #include <arpa/inet.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <string.h>
 
-const struct cv_option origins_options[] = { CV_OPT(struct origins_conf, allow, "",
-                                                    "What may be reached, whatever the remote configuration "
-                                                    "says; empty: anything. Each is a name, *.name, "
-                                                    "address or network, with or without :port (*:8080 is "
-                                                    "that port anywhere, [fd00::/8]:80), or unix:PATH. "
-                                                    "Metadata services (169.254.0.0/16, fd00:ec2::254) are "
-                                                    "reached only if an address or network of theirs "
-                                                    "is listed."),
-                                             CV_OPT_END };
+const struct cv_option origins_options[] = {
+    CV_OPT(struct origins_conf, allow, "",
+           "What may be reached, whatever the remote configuration "
+           "says; empty: anything. Each is a name, *.name, "
+           "address or network, with or without :port (*:8080 is "
+           "that port anywhere, [fd00::/8]:80), or unix:PATH. "
+           "Metadata services (169.254.0.0/16, fd00:ec2::254) are "
+           "reached only if an address or network of theirs "
+           "is listed."),
+    CV_OPT(struct origins_conf, max_active_flows, "-1",
+           "Most private-network streams at a time, instead of what the remote "
+           "configuration says (maxActiveFlows). 0: no limit. -1: as it says.",
+           .min = -1, .max = INT_MAX),
+    CV_OPT_END
+};
 
 /* One line of the list. Of net, host and unix_path one says which. */
 struct entry {

@@ -47,6 +47,7 @@ struct origin_dial {
     struct cv_proxy_talk talk;
     struct origin_link *link; /* talks to the proxy, shakes hands */
     enum cv_error error;      /* of the first address that failed: the one preferred */
+    int system_error;         /* of that address */
     struct cv_err why;
 };
 
@@ -96,9 +97,11 @@ static void fail(struct origin_dial *d)
 {
     struct cv_err why = d->why;
     enum cv_error error = d->error;
+    int system_error = d->system_error;
     origin_dialled_fn *done = d->done;
     void *arg = d->arg;
     origin_dial_cancel(d);
+    errno = system_error;
     done(arg, NULL, error, why.text);
 }
 
@@ -247,6 +250,7 @@ static void note(struct origin_dial *d, size_t addr, int system_error)
         return;
     char where[160];
     addr_text(&d->addrs[addr], where, sizeof(where));
+    d->system_error = system_error;
     const char *text = strerror(system_error); /* "Connection refused"; logs are searched for Go's words */
     d->error =
         cv_fail(&d->why, kind_of(system_error), "dial %s: connect: %c%s", where, tolower(*text), text + 1);

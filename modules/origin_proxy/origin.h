@@ -30,10 +30,12 @@ struct origin_conf {
     struct cv_ms first_byte_timeout;
     struct cv_ms idle_timeout;
     struct cv_ms half_close_timeout;
+    struct cv_ms websocket_ping;
     struct cv_bytes max_response_headers;
     struct cv_bytes buffered_body;
     struct cv_bytes read_budget;
     bool private_network;
+    struct cv_list dns_resolvers;
     int proxy; /* enum origin_proxies */
 };
 enum origin_proxies { ORIGIN_PROXY_ENV, ORIGIN_PROXY_NONE };
@@ -44,10 +46,11 @@ enum origin_metric {
     ORIGIN_RETRIES,
     ORIGIN_IDLE,
     ORIGIN_PLAIN_METRICS, /* with labels: */
-    ORIGIN_ERRORS = ORIGIN_PLAIN_METRICS
+    ORIGIN_ERRORS = ORIGIN_PLAIN_METRICS,
+    ORIGIN_DNS
 };
 
-enum { ORIGIN_SCRATCH = 64 * 1024, ORIGIN_POOL_BUCKETS = 64 };
+enum { ORIGIN_RESOLVER_SIZE = 64, ORIGIN_SCRATCH = 64 * 1024, ORIGIN_POOL_BUCKETS = 64 };
 
 /* What a worker keeps (cv_self.local). */
 struct origin_worker {
@@ -56,6 +59,8 @@ struct origin_worker {
     struct origin_pool *pools[ORIGIN_POOL_BUCKETS];
     struct origin_tls *tls; /* the most recently used first */
     int64_t started_unix_ms;
+    char resolver[ORIGIN_RESOLVER_SIZE]; /* of this machine, an address */
+    size_t dns_turn;
     struct origin_egress *egress; /* the environment's proxies; NULL: none */
     LIST_HEAD(, origin_h2) h2;
     struct origin_exchanges h2_leading, h2_waiting; /* h2.c: those who dial, and who wait for them */
@@ -200,7 +205,8 @@ void origin_tls_error(const SSL *, struct cv_err *err);
 const struct cv_proxy *origin_via(const struct origin_worker *, const struct cv_rule *, const char **refusal);
 
 struct origin_dial;
-/* Once, in a later turn: a connected link, TLS done, that the callee owns; or NULL, error and why (borrowed). */
+/* Once, in a later turn: a connected link, TLS done, that the callee owns; or NULL, error and why (borrowed), and in errno
+ * what the system said, 0 if it said nothing. */
 typedef void origin_dialled_fn(void *arg, struct origin_link *link_take, enum cv_error, const char *why);
 /* To the rule's target within its time limits; tls_name is used if the target speaks TLS. Both outlive the dial. */
 struct origin_dial *origin_dial(struct origin_worker *, const struct cv_rule *, struct cv_str tls_name,
@@ -213,6 +219,10 @@ void origin_dial_cancel(struct origin_dial *); /* NULL is allowed */
 
 /* May the rule's target be this address, with its port? Asked for each one that its name stands for. */
 bool origin_may_reach(const struct cv_rule *, const struct sockaddr_storage *);
+
+/* ---- virtual_dns.c ------------------------------------------------------------------------------------- */
+
+void origin_find_resolver(char out[ORIGIN_RESOLVER_SIZE], const char *file);
 
 /* ---- pool.c -------------------------------------------------------------------------------------------- */
 

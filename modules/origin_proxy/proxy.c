@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { HEADERS_MIN = 1024 };
+enum { HEADERS_MIN = 1024, RESOLVERS_MAX = 10 };
 
 static const struct cv_option options[] = {
     CV_OPT(
@@ -30,6 +30,9 @@ static const struct cv_option options[] = {
     CV_OPT(struct origin_conf, half_close_timeout, "30s",
            "How long an upgraded connection (WebSocket) may lie still after the visitor has closed his side.",
            .flags = CV_LIVE),
+    CV_OPT(struct origin_conf, websocket_ping, "54s",
+           "How often the WebSocket of a TCP service is pinged, so that nobody takes it for dead. 0: never.",
+           .flags = CV_LIVE),
     CV_OPT(struct origin_conf, max_response_headers, "256k",
            "Most bytes of names and values in a response's head, trailers included.", .flags = CV_LIVE),
     CV_OPT(struct origin_conf, buffered_body, "1M",
@@ -42,6 +45,11 @@ static const struct cv_option options[] = {
     CV_OPT(
         struct origin_conf, private_network, "no",
         "Whether TCP streams of private-network routes are served: to any address that the [origins] allow.",
+        .flags = CV_LIVE),
+    CV_OPT(
+        struct origin_conf, dns_resolvers, "",
+        "Resolvers IP:PORT, at most 10, taken in turn, for the private network's virtual DNS address "
+        "([2606:4700:cf1:2000::1]:53). Empty: the machine's own. The [origins] allow holds for them as well.",
         .flags = CV_LIVE),
     CV_OPT(struct origin_conf, proxy, "env",
            "Whether http and https origins are reached through the proxies of HTTP_PROXY, HTTPS_PROXY and "
@@ -71,6 +79,10 @@ static const struct cv_metric metrics[] = {
                         .help = "Requests that failed at the origin, by what went wrong.",
                         .type = CV_COUNTER,
                         .labels = "reason" },
+    [ORIGIN_DNS] = { .name = "cloudflared_virtual_origins_dns_requests_total",
+                     .help = "Streams to the address of a private network that stands for a resolver.",
+                     .type = CV_COUNTER,
+                     .labels = "protocol" },
     CV_METRIC_END
 };
 
@@ -94,6 +106,18 @@ static void write_tags(struct origin_worker *w, const struct cv_self *self)
     origin_tag_line(&w->tags, CV_STR("ID"), cv_str_of(self->shared));
 }
 
+static enum cv_error check_resolvers(const struct origin_conf *conf, struct cv_err *err)
+{
+    struct cv_target target;
+    if (conf->dns_resolvers.n > RESOLVERS_MAX)
+        return cv_conf_fail(err, conf, "dns_resolvers", "more than %d", RESOLVERS_MAX);
+    for (size_t i = 0; i < conf->dns_resolvers.n; i++)
+        if (!origin_target_parse(conf->dns_resolvers.v[i], &target) || !origin_is_address(target.host))
+            return cv_conf_fail(err, conf, "dns_resolvers", "\"" CV_STR_FMT "\" is not IP:PORT",
+                                CV_STR_ARG(conf->dns_resolvers.v[i]));
+    return CV_OK;
+}
+
 static enum cv_error check(const void *opaque, struct cv_err *err)
 {
     const struct origin_conf *conf = opaque;
@@ -104,6 +128,8 @@ static enum cv_error check(const void *opaque, struct cv_err *err)
             error = cv_conf_fail(err, conf, "tags", "\"" CV_STR_FMT "\" is not NAME=VALUE",
                                  CV_STR_ARG(conf->tags.v[i]));
     cv_buf_free(&line);
+    if (!error)
+        error = check_resolvers(conf, err);
     if (!error && conf->max_response_headers.n < HEADERS_MIN)
         error = cv_conf_fail(err, conf, "max_response_headers", "at least %d bytes are needed", HEADERS_MIN);
     return error;
@@ -145,6 +171,7 @@ static enum cv_error start(struct cv_self *self, struct cv_err *err)
     for (unsigned i = 0; i < ORIGIN_PLAIN_METRICS; i++)
         w->series[i] = cv_series(self, i, NULL);
     w->started_unix_ms = unix_ms();
+    origin_find_resolver(w->resolver, "/etc/resolv.conf");
     w->egress = origin_egress_new();
     write_tags(w, self);
     self->local = w;

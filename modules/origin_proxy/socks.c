@@ -2,11 +2,12 @@
 #include "socks.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
 
 enum { VERSION = 5, NO_AUTHENTICATION = 0, NO_METHOD = 0xff, CONNECT = 1, IPV4 = 1, NAME = 3, IPV6 = 4 };
-enum { SUCCEEDED, GENERAL, DENIED, UNREACHABLE = 4, REFUSED, BAD_COMMAND = 7, BAD_ADDRESS };
+enum { SUCCEEDED, GENERAL, DENIED, NO_NETWORK, UNREACHABLE, REFUSED, BAD_COMMAND = 7, BAD_ADDRESS };
 
 static enum origin_socks_next refuse(struct origin_socks *s, uint8_t code)
 {
@@ -80,20 +81,17 @@ enum origin_socks_next origin_socks_read(struct origin_socks *s, struct cv_buf *
     return ORIGIN_SOCKS_CONNECT;
 }
 
-static uint8_t code_of(enum cv_error error)
+static uint8_t code_of(enum cv_error error, int system_error)
 {
-    switch (error) {
-    case CV_E_DENIED:
-    case CV_E_RESOLVE: return DENIED;
-    case CV_E_REFUSED: return REFUSED;
-    case CV_E_TIMEOUT: return UNREACHABLE;
-    default: return GENERAL;
-    }
+    if (error == CV_E_DENIED || error == CV_E_RESOLVE)
+        return DENIED;
+    return system_error == ECONNREFUSED ? REFUSED : system_error == ENETUNREACH ? NO_NETWORK : UNREACHABLE;
 }
 
-void origin_socks_reply(struct origin_socks *s, enum cv_error error, const struct sockaddr_storage *local)
+void origin_socks_reply(struct origin_socks *s, enum cv_error error, int system_error,
+                        const struct sockaddr_storage *local)
 {
-    refuse(s, error ? code_of(error) : SUCCEEDED);
+    refuse(s, error ? code_of(error, system_error) : SUCCEEDED);
     if (error || !local)
         return;
     if (local->ss_family == AF_INET6) {

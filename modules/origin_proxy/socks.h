@@ -20,7 +20,9 @@ enum origin_socks_next {
 };
 /* Takes from the front of `in` what it understands. */
 enum origin_socks_next origin_socks_read(struct origin_socks *, struct cv_buf *in);
-/* Makes the reply to CONNECT: what came of it, and our end of the connection if it came to one (else NULL). */
-void origin_socks_reply(struct origin_socks *, enum cv_error, const struct sockaddr_storage *local);
+/* Makes the reply to CONNECT: what came of it (with the errno, 0 if there is none), and our end of the connection if it
+ * came to one (else NULL). */
+void origin_socks_reply(struct origin_socks *, enum cv_error, int system_error,
+                        const struct sockaddr_storage *local);
 
 #endif

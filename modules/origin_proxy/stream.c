@@ -1,7 +1,6 @@
 /* stream.c: a byte stream between a visitor and a TCP port. */
 #include "stream.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -9,7 +8,6 @@
 enum {
     FRAME = 16 * 1024, /* bytes of the origin in one frame, at most */
     CONTROL = 256,     /* room in `down` that data leave to pongs and the close */
-    PING_MS = 54000,
 };
 
 static const struct origin_conf *conf(const struct origin_stream *s)
@@ -83,13 +81,13 @@ static void fail_system(struct origin_stream *s, const char *doing)
 
 static void dial(struct origin_stream *s);
 
-static void socks_answer(struct origin_stream *s, enum cv_error error)
+static void socks_answer(struct origin_stream *s, enum cv_error error, int system_error)
 {
     struct sockaddr_storage local = { .ss_family = AF_UNSPEC };
     socklen_t n = sizeof(local);
     if (s->link)
         getsockname(s->link->fd, (struct sockaddr *)&local, &n);
-    origin_socks_reply(s->socks, error, s->link ? &local : NULL);
+    origin_socks_reply(s->socks, error, system_error, s->link ? &local : NULL);
     send_frame(s, ORIGIN_WS_BINARY, s->socks->reply, s->socks->reply_n);
     s->socks = NULL;
 }
@@ -97,7 +95,7 @@ static void socks_answer(struct origin_stream *s, enum cv_error error)
 static void socks_connect(struct origin_stream *s)
 {
     if (s->link) { /* the rule's own destination, whatever was asked for */
-        socks_answer(s, CV_OK);
+        socks_answer(s, CV_OK, 0);
         return;
     }
     s->rule->target = (struct cv_target){ .scheme = CV_STR("tcp"),
@@ -243,11 +241,17 @@ static void on_ready(struct origin_link *link, short what)
 
 /* ---- time -------------------------------------------------------------------------------------------- */
 
+static void set_ping(struct origin_stream *s)
+{
+    if (s->framed && conf(s)->websocket_ping.ms > 0)
+        cv_timer_set(&s->w->self, &s->ping, conf(s)->websocket_ping);
+}
+
 static void on_ping(struct cv_timer *timer)
 {
     struct origin_stream *s = CV_OWNER(timer, struct origin_stream, ping);
     send_frame(s, ORIGIN_WS_PING, NULL, 0);
-    cv_timer_set(&s->w->self, timer, (struct cv_ms){ PING_MS });
+    set_ping(s);
 }
 
 static void on_linger(struct cv_timer *timer)
@@ -282,8 +286,7 @@ static void accept_visitor(struct origin_stream *s)
         add_field(req, CV_STR("Sec-Websocket-Accept"), cv_str_of(accept));
     }
     cv_req_respond(req);
-    if (s->framed)
-        cv_timer_set(&s->w->self, &s->ping, (struct cv_ms){ PING_MS });
+    set_ping(s);
 }
 
 static void begin_socks(struct origin_stream *s)
@@ -294,6 +297,7 @@ static void begin_socks(struct origin_stream *s)
 static void on_dialled(void *arg, struct origin_link *link, enum cv_error error, const char *why)
 {
     struct origin_stream *s = arg;
+    int system_error = errno;
     s->dial = NULL;
     s->link = link;
     if (error && !s->socks) {
@@ -301,13 +305,13 @@ static void on_dialled(void *arg, struct origin_link *link, enum cv_error error,
         return;
     }
     if (error) {
-        socks_answer(s, error);
+        socks_answer(s, error, system_error);
         end(s);
         return;
     }
     origin_link_own(link, on_ready, s);
     if (s->socks) {
-        socks_answer(s, CV_OK);
+        socks_answer(s, CV_OK, 0);
     } else {
         accept_visitor(s);
         if (s->framed && cv_str_eq(s->rule->settings.proxy_type, CV_STR("socks")))
@@ -323,24 +327,16 @@ static void dial(struct origin_stream *s)
     s->dial = origin_dial(s->w, s->rule, (struct cv_str){ NULL, 0 }, on_dialled, s);
 }
 
-static bool is_address(struct cv_str host)
-{
-    char text[INET6_ADDRSTRLEN];
-    uint8_t bytes[16];
-    if (host.n >= sizeof(text))
-        return false;
-    memcpy(text, host.p, host.n);
-    text[host.n] = '\0';
-    return inet_pton(AF_INET, text, bytes) == 1 || inet_pton(AF_INET6, text, bytes) == 1;
-}
-
 /* What is wrong with where the stream wants to go; NULL: nothing. */
 static const char *choose_target(struct origin_stream *s)
 {
     struct cv_target *target = &s->rule->target;
     if (s->req->type == CV_TCP) {
-        bool good = origin_target_parse(s->req->authority, target) && is_address(target->host);
-        return good ? NULL : "not an ip:port";
+        if (!origin_target_parse(s->req->authority, target) || !origin_is_address(target->host))
+            return "not an ip:port";
+        if (origin_is_virtual_dns(target))
+            origin_use_resolver(s->w, target);
+        return NULL;
     }
     if (s->rule->kind == CV_SERVICE_BASTION) {
         struct cv_str to = cv_header(s->req->headers, CV_STR("cf-access-jump-destination"));

@@ -34,5 +34,11 @@ extern const struct cv_end origin_stream_end;
 
 /* target.c: where a stream goes. Text is "host:port", "[v6]:port", or a URL; parts are borrowed. */
 bool origin_target_parse(struct cv_str text, struct cv_target *);
+bool origin_is_address(struct cv_str host); /* and no name */
+
+/* virtual_dns.c: is it the address that stands for a resolver? Then the target becomes one: of the option
+ * dns_resolvers, or the machine's (from /etc/resolv.conf or a file like it). */
+bool origin_is_virtual_dns(const struct cv_target *);
+void origin_use_resolver(struct origin_worker *, struct cv_target *);
 
 #endif

@@ -1,6 +1,7 @@
 /* target.c: where a stream goes that names its own destination. */
 #include "stream.h"
 
+#include <arpa/inet.h>
 #include <string.h>
 
 /* A URL without what stands before and behind its host and port. */
@@ -46,4 +47,15 @@ bool origin_target_parse(struct cv_str text, struct cv_target *target)
         return false;
     *target = (struct cv_target){ .scheme = CV_STR("tcp"), .host = host, .authority = s };
     return host.n > 0 && !memchr(host.p, '\0', host.n) && parse_port(port, &target->port);
+}
+
+bool origin_is_address(struct cv_str host)
+{
+    char text[INET6_ADDRSTRLEN];
+    uint8_t bytes[16];
+    if (host.n >= sizeof(text))
+        return false;
+    memcpy(text, host.p, host.n);
+    text[host.n] = '\0';
+    return inet_pton(AF_INET, text, bytes) == 1 || inet_pton(AF_INET6, text, bytes) == 1;
 }

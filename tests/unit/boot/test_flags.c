@@ -290,7 +290,6 @@ static void what_has_no_effect_is_accepted_and_some_of_it_warned_of(void)
     CHECK_TEXT(taken(&p.c.warnings),
                "flag --protocol: h2mux is no longer there, using http2 instead\n"
                "flag --loglevel: \"loud\" is not one of debug|info|warn|error|fatal, using \"info\" instead\n"
-               "flag --max-active-flows has no effect in culvert\n"
                "flag --label has no effect in culvert\n");
     command_free(&p.c);
 }

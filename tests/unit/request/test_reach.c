@@ -26,7 +26,7 @@ static struct cv_list list_of(const char *text)
 
 static void allow(const char *text)
 {
-    const struct origins_conf conf = { list_of(text) };
+    const struct origins_conf conf = { .allow = list_of(text) };
     CU_ASSERT_EQUAL(origins_check(&conf, NULL), CV_OK);
     reach_setup(&conf);
 }
@@ -99,7 +99,7 @@ static void refuses_lines_that_mean_nothing(void)
                                          "http://a:80", "[::1]80", "[::1", "*a",      "*.",
                                          "a*",          "::1/129", "unix:" };
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
-        const struct origins_conf conf = { list_of(wrong[i]) };
+        const struct origins_conf conf = { .allow = list_of(wrong[i]) };
         CU_ASSERT_EQUAL(origins_check(&conf, NULL), CV_E_CONF);
     }
 }
@@ -110,7 +110,7 @@ static const char *refusal(const char *service, const char *allowed, const char 
     static struct reason why;
     char text[256];
     struct cv_str map_items[1] = { cv_str_of(rewrites) };
-    const struct origins_conf origins = { list_of(allowed) };
+    const struct origins_conf origins = { .allow = list_of(allowed) };
     const struct rewrite_conf rewrite = { { map_items, *rewrites ? 1 : 0 } };
     int n = snprintf(text, sizeof(text), "{\"ingress\":[{\"service\":\"%s\"}]}", service);
     struct route_table *table = NULL;
@@ -168,5 +168,27 @@ static void refuses_rewrites_that_cannot_be(void)
     }
 }
 
-SUITE(reach, TEST(decides_over_addresses), TEST(refuses_lines_that_mean_nothing),
-      TEST(decides_over_rules_when_they_arrive), TEST(refuses_rewrites_that_cannot_be));
+static void a_limit_of_flows_from_here_wins(void)
+{
+    static const struct {
+        int here;
+        uint64_t limit;
+    } cases[] = { { -1, 7 }, { 0, 0 }, { 3, 3 } };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const struct origins_conf origins = { .max_active_flows = cases[i].here };
+        struct route_table *table = NULL;
+        struct reason why;
+        bool started;
+        local_setup(&origins, &(struct rewrite_conf){ { NULL, 0 } });
+        CU_ASSERT_EQUAL(config_read(CV_STR("{\"warp-routing\":{\"maxActiveFlows\":7}}"), local_config(),
+                                    &table, &started, &why),
+                        CV_OK);
+        CU_ASSERT_EQUAL(table->network.max_active_flows, cases[i].limit);
+        route_table_unref(table);
+        local_free();
+    }
+}
+
+SUITE(reach, TEST(a_limit_of_flows_from_here_wins), TEST(decides_over_addresses),
+      TEST(refuses_lines_that_mean_nothing), TEST(decides_over_rules_when_they_arrive),
+      TEST(refuses_rewrites_that_cannot_be));

@@ -183,7 +183,7 @@ static void waits_for_a_unix_socket_that_is_busy(void)
 static void does_not_go_where_it_must_not(void)
 {
     struct cv_str networks[] = { CV_STR("10.0.0.0/8") };
-    const struct origins_conf conf = { { networks, 1 } };
+    const struct origins_conf conf = { .allow = { networks, 1 } };
     struct rig *rig = rig_new();
     struct rig_seen seen;
     char service[64];

@@ -261,7 +261,7 @@ static void only_names_that_are_allowed_are_asked_of_a_proxy(void)
         struct rig *rig = behind("http", "");
         struct rig_seen seen;
         struct cv_str allow = cv_str_of(cases[i].allow);
-        reach_setup(&(struct origins_conf){ { &allow, 1 } });
+        reach_setup(&(struct origins_conf){ .allow = { &allow, 1 } });
         rig_rule(rig, "http://origin.example", "");
         rig_send(rig, rig_request(rig, "GET", "/", &seen));
         if (cases[i].asked) {

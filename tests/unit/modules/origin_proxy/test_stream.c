@@ -4,10 +4,15 @@
 #include "suite.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+extern const struct cv_module cv_module_origin_proxy;
 
 /* A request that the visitor goes on writing to. */
 struct visit {
@@ -227,6 +232,25 @@ static void tells_why_there_is_no_connection(void)
     finish(&v);
 }
 
+static void pings_as_often_as_the_option_says(void)
+{
+    const char *usual = "";
+    for (const struct cv_option *o = cv_module_origin_proxy.options; o->name; o++)
+        if (strcmp(o->name, "websocket_ping") == 0)
+            usual = o->def;
+    CU_ASSERT_STRING_EQUAL(usual, "54s"); /* what the original does */
+    struct visit v = { .rig = rig_new() };
+    v.rig->conf.websocket_ping.ms = 10;
+    rule(v.rig, "tcp", "");
+    begin(&v, CV_WEBSOCKET);
+    rig_send(v.rig, v.req);
+    v.fd = rig_accept(v.rig);
+    for (int64_t since = clock_ms(); v.seen.body.n < 4 && clock_ms() - since < 5000;)
+        rig_turn(v.rig);
+    CU_ASSERT(v.seen.body.n >= 4 && memcmp(v.seen.body.p, "\x89\x00\x89\x00", 4) == 0);
+    finish(&v);
+}
+
 /* ---- bastion ----------------------------------------------------------------------------------------- */
 
 static void bastion_goes_where_the_client_says(void)
@@ -328,6 +352,76 @@ static void socks_refuses_what_the_policy_does_not_name(void)
     }
 }
 
+/* The rig listens there from now on; 0: this machine has no IPv6. */
+static uint16_t listen_on_ipv6(struct rig *rig)
+{
+    struct sockaddr_in6 addr = { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+    socklen_t n = sizeof(addr);
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&addr, n) != 0 || listen(fd, 4) != 0) {
+        close(fd);
+        return 0;
+    }
+    getsockname(fd, (struct sockaddr *)&addr, &n);
+    close(rig->listener);
+    rig->listener = fd;
+    return ntohs(addr.sin6_port);
+}
+
+static void socks_speaks_ipv6(void)
+{
+    struct visit v = { .rig = rig_new() };
+    uint16_t port = listen_on_ipv6(v.rig);
+    if (!port) {
+        rig_free(v.rig);
+        suite_skip("no IPv6 on the loopback of this machine");
+        return;
+    }
+    const char ask[] = {
+        5, 1, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, (char)(port >> 8), (char)port
+    };
+    rule_with_policy(v.rig, "{\"prefix\":\"::1/128\",\"allow\":true}");
+    begin(&v, CV_WEBSOCKET);
+    rig_send(v.rig, v.req);
+    send_frame(&v, ORIGIN_WS_BINARY, GREETING, sizeof(GREETING));
+    forget_body(&v);
+    send_frame(&v, ORIGIN_WS_BINARY, ask, sizeof(ask));
+    v.fd = rig_accept(v.rig);
+    rig_turn(v.rig);
+    CU_ASSERT_EQUAL_FATAL(v.seen.body.n, 24); /* our end is an IPv6 address, too */
+    CU_ASSERT(memcmp(v.seen.body.p, "\x82\x16\x05\x00\x00\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01", 22) == 0);
+    forget_body(&v);
+    send_text(&v, "six\n");
+    CU_ASSERT_STRING_EQUAL(rig_hear(v.rig, v.fd, "\n"), "six\n");
+    finish(&v);
+}
+
+static void socks_tells_why_there_is_no_connection(void)
+{
+    static const struct {
+        enum cv_error error;
+        int system_error;
+        uint8_t code;
+    } cases[] = { { CV_OK, 0, 0 },
+                  { CV_E_DENIED, 0, 2 },
+                  { CV_E_RESOLVE, 0, 2 },
+                  { CV_E_REFUSED, ENETUNREACH, 3 },
+                  { CV_E_REFUSED, EHOSTUNREACH, 4 },
+                  { CV_E_TIMEOUT, 0, 4 },
+                  { CV_E_REFUSED, ECONNREFUSED, 5 } };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct origin_socks s = { .greeted = true };
+        origin_socks_reply(&s, cases[i].error, cases[i].system_error, NULL);
+        CU_ASSERT_EQUAL(s.reply[1], cases[i].code);
+    }
+    struct visit v = { .rig = rig_new() };
+    rule_with_policy(v.rig, "{\"prefix\":\"127.0.0.0/8\",\"allow\":true}");
+    socks_asks(&v, 1); /* nobody listens there */
+    CU_ASSERT(rig_until(v.rig, &v.seen.ended));
+    CU_ASSERT(v.seen.body.n >= 4 && v.seen.body.p[3] == 5);
+    finish(&v);
+}
+
 static void socks_of_a_rule_goes_to_the_rule(void)
 {
     struct visit v = { .rig = rig_new() };
@@ -402,11 +496,57 @@ static void wants_an_address_and_counts_the_flows(void)
     finish(&v);
 }
 
-SUITE(origin_stream, TEST(carries_bytes_both_ways), TEST(delivers_a_long_message_whole),
-      TEST(waits_for_a_slow_visitor), TEST(without_a_key_there_are_no_headers),
-      TEST(passes_on_the_end_of_the_origin), TEST(half_closes_and_hears_the_rest),
-      TEST(does_not_linger_for_ever), TEST(cuts_a_client_that_breaks_the_rules),
-      TEST(tells_why_there_is_no_connection), TEST(bastion_goes_where_the_client_says),
-      TEST(bastion_needs_a_destination), TEST(socks_connects_where_the_policy_lets_it),
-      TEST(socks_refuses_what_the_policy_does_not_name), TEST(socks_of_a_rule_goes_to_the_rule),
-      TEST(carries_private_streams_when_told_to), TEST(wants_an_address_and_counts_the_flows));
+static void the_virtual_address_is_a_resolver_of_this_machine(void)
+{
+    struct visit v = { .rig = rig_new() };
+    char to[32];
+    snprintf(to, sizeof(to), "127.0.0.1:%u", v.rig->port);
+    struct cv_str resolver = cv_str_of(to);
+    v.rig->conf.private_network = true;
+    v.rig->conf.dns_resolvers = (struct cv_list){ &resolver, 1 };
+    flow(&v, "[2606:4700:cf1:2000:0::1]:53");
+    v.fd = rig_accept(v.rig);
+    rig_turn(v.rig);
+    CU_ASSERT_EQUAL(v.seen.status, 200);
+    cv_pipe_write(v.req->up, "ask\n", 4);
+    CU_ASSERT_STRING_EQUAL(rig_hear(v.rig, v.fd, "\n"), "ask\n");
+    finish(&v);
+}
+
+static void finds_the_first_server_of_resolv_conf(void)
+{
+    static const struct {
+        const char *text, *server;
+    } cases[] = { { "search a\n# nameserver 192.0.2.9\nnameserver 192.0.2.1\nnameserver 192.0.2.2\n",
+                    "192.0.2.1" },
+                  { "nameserver\t2001:db8::1 # x\n", "2001:db8::1" },
+                  { "", "127.0.0.1" } };
+    char file[] = "/tmp/culvert-resolv-XXXXXX", found[ORIGIN_RESOLVER_SIZE];
+    int fd = mkstemp(file);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        size_t n = strlen(cases[i].text);
+        CU_ASSERT(ftruncate(fd, 0) == 0 && pwrite(fd, cases[i].text, n, 0) == (ssize_t)n);
+        origin_find_resolver(found, file);
+        CU_ASSERT_STRING_EQUAL(found, cases[i].server);
+    }
+    close(fd);
+    unlink(file);
+    origin_find_resolver(found, file);
+    CU_ASSERT_STRING_EQUAL(found, "127.0.0.1");
+    struct cv_target other = { .host = CV_STR("2606:4700:cf1:2000::1"), .port = 54 },
+                     one = { .host = CV_STR("2606:4700:0cf1:2000::0001"), .port = 53 };
+    CU_ASSERT_FALSE(origin_is_virtual_dns(&other));
+    CU_ASSERT_TRUE(origin_is_virtual_dns(&one));
+}
+
+SUITE(origin_stream, TEST(pings_as_often_as_the_option_says), TEST(socks_speaks_ipv6),
+      TEST(socks_tells_why_there_is_no_connection), TEST(the_virtual_address_is_a_resolver_of_this_machine),
+      TEST(finds_the_first_server_of_resolv_conf), TEST(carries_bytes_both_ways),
+      TEST(delivers_a_long_message_whole), TEST(waits_for_a_slow_visitor),
+      TEST(without_a_key_there_are_no_headers), TEST(passes_on_the_end_of_the_origin),
+      TEST(half_closes_and_hears_the_rest), TEST(does_not_linger_for_ever),
+      TEST(cuts_a_client_that_breaks_the_rules), TEST(tells_why_there_is_no_connection),
+      TEST(bastion_goes_where_the_client_says), TEST(bastion_needs_a_destination),
+      TEST(socks_connects_where_the_policy_lets_it), TEST(socks_refuses_what_the_policy_does_not_name),
+      TEST(socks_of_a_rule_goes_to_the_rule), TEST(carries_private_streams_when_told_to),
+      TEST(wants_an_address_and_counts_the_flows));

@@ -77,10 +77,12 @@ static void on_timer(struct cv_timer *timer)
     go_if_due(e);
 }
 
-static bool is_plain(const struct cv_headers *h)
+/* A body of that type, not packed. */
+static bool is_plain_of(const struct cv_headers *h, struct cv_str type)
 {
     struct cv_str coding = cv_header(h, CV_STR("content-encoding"));
-    return coding.n == 0 || cv_str_caseeq(coding, CV_STR("identity"));
+    return (coding.n == 0 || cv_str_caseeq(coding, CV_STR("identity"))) &&
+           sse_is_type(cv_header(h, CV_STR("content-type")), type);
 }
 
 void early_head_watch(struct request *r)
@@ -88,8 +90,8 @@ void early_head_watch(struct request *r)
     const struct stock *stock = r->worker->stock;
     struct cv_req *req = &r->pub;
     bool accepts = sse_is_type(cv_header(req->headers, CV_STR("accept")), CV_STR("text/event-stream"));
-    bool json = sse_is_type(cv_header(req->headers, CV_STR("content-type")), CV_STR("application/json")) &&
-                cv_str_eq(req->method, CV_STR("POST")) && is_plain(req->headers);
+    bool json =
+        cv_str_eq(req->method, CV_STR("POST")) && is_plain_of(req->headers, CV_STR("application/json"));
     if (!stock->sse || stock->sse->early_head.ms == 0 || req->type != CV_HTTP || !(accepts || json) ||
         cv_str_eq(req->method, CV_STR("HEAD")))
         return;
@@ -202,9 +204,9 @@ bool early_head_responded(struct request *r)
         return false;
     e->untold = true;
     e->status = r->pub.status;
-    e->json = is_plain(r->pub.resp_headers) &&
-              sse_is_type(cv_header(r->pub.resp_headers, CV_STR("content-type")), CV_STR("application/json"));
-    e->progress = sse_is_stream(&r->pub) ? STREAMING : KEEPING;
+    e->json = is_plain_of(r->pub.resp_headers, CV_STR("application/json"));
+    bool events = e->status == 200 && is_plain_of(r->pub.resp_headers, CV_STR("text/event-stream"));
+    e->progress = events ? STREAMING : KEEPING; /* no length was promised: one of the origin's binds nobody */
     if (e->progress == KEEPING) {
         e->trap = (struct pipe_trap){ took, finished };
         r->down.trap = &e->trap;

@@ -204,6 +204,7 @@ int cv_pipe_reserve(struct cv_pipe *p, struct iovec *iov, int max)
 static void trap_reserved(struct cv_pipe *p, const struct chunk *c, size_t n)
 {
     for (; n > 0; c = c->next) {
+        CV_ASSERT(c); /* no more was committed than was reserved */
         size_t part = CV_CHUNK - c->to < n ? CV_CHUNK - c->to : n;
         trapped(p, c->data + c->to, part);
         n -= part;

@@ -213,6 +213,32 @@ static void who_waits_too_long_is_refused(void)
     tidy(t, &d);
 }
 
-SUITE(system_36_concurrency, TEST(two_hundred_at_once_meet_ten_places_and_a_queue_of_twenty),
+/* The origin is a closed door here. */
+static void other_failures_are_told_that_way_if_the_ini_says_so(void)
+{
+    for (each_transport(transport)) {
+        struct scene *t =
+            scene_start(&(struct setup){ .transport = transport,
+                                         .rules = "{\"ingress\":[{\"service\":\"http://127.0.0.1:1\"}]}",
+                                         .ini = "[culvert]\napi_errors = yes\n" });
+        struct answer a = scene_visit(t, "POST", "/v1/messages", NULL, "{}", 2);
+        CHECK_STATUS(a, 502);
+        CHECK_HOLDS(a.head, "\r\nCulvert-Error: origin_refused\r\n");
+        CHECK_HOLDS(a.head, "\r\nX-Edge-Source: origin\r\n");
+        CHECK_HOLDS(answer_text(&a),
+                    "{\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":"
+                    "\"The request could not be served: connection refused.\"},\"request_id\":\"");
+        answer_free(&a);
+        a = scene_get(t, "/page");
+        CHECK_STATUS(a, 502);
+        CHECK_HOLDS(a.head, "\r\nX-Edge-Source: connector\r\n");
+        answer_free(&a);
+        CU_ASSERT_TRUE(scene_counts(t, "cloudflared_tunnel_request_errors", 2));
+        scene_stop(t);
+    }
+}
+
+SUITE(system_36_concurrency, TEST(other_failures_are_told_that_way_if_the_ini_says_so),
+      TEST(two_hundred_at_once_meet_ten_places_and_a_queue_of_twenty),
       TEST(who_leaves_the_queue_makes_room_in_it), TEST(who_is_refused_hears_it_in_the_words_of_its_api),
       TEST(who_waits_too_long_is_refused));

@@ -155,8 +155,8 @@ static void what_is_generated_is_up_to_date(void)
 
 static void the_inis_that_come_along_are_good(void)
 {
-    static const char *const files[] = { "conf/culvert.ini", "conf/culvert.full.ini" };
-    for (size_t i = 0; i < 2; i++) {
+    static const char *const files[] = { "conf/culvert.ini", "conf/culvert.full.ini", "conf/router.ini" };
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
         static struct run r;
         char line[64], good[64];
         snprintf(line, sizeof(line), "--check %s", files[i]);

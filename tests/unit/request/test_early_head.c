@@ -146,6 +146,16 @@ static void who_asks_for_a_stream_gets_its_head_in_time(void)
     CU_ASSERT_TRUE(cv_pipe_ended(req->down));
     CU_ASSERT_STRING_EQUAL(h->filter_log, "request2 response2");
     over(req);
+    req = streams("/v1/chat/completions"); /* of a promised length, which nobody was promised */
+    CU_ASSERT_TRUE(head_comes());
+    req->resp_headers = cv_headers_new(req);
+    cv_header_add(req, req->resp_headers, CV_STR("Content-Length"), CV_STR("9"));
+    cv_header_add(req, req->resp_headers, CV_STR("Content-Type"), CV_STR("text/event-stream"));
+    req->status = 200;
+    cv_req_respond(req);
+    cv_pipe_write(req->down, "data: 1\n\n", 9);
+    CU_ASSERT_STRING_EQUAL(taken(req), "data: 1\n\n");
+    over(req);
     req = asks("/events", "Accept", "text/event-stream");
     CU_ASSERT_TRUE(head_comes());
     cv_req_fail(req, CV_E_CANCEL, "left");

@@ -3,6 +3,7 @@
 #include "tunnel/tunnel.h"
 
 #include "culvert/operate.h"
+#include "culvert/wire.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -61,8 +62,17 @@ static void run_delivery(void *arg)
     free(d);
 }
 
+/* Origins' certificates are checked on workers, which read no files. */
+static void read_roots(const struct route_table *table)
+{
+    for (size_t i = 0; table && i < table->n; i++)
+        if (table->rules[i].target.tls && !table->rules[i].settings.no_tls_verify)
+            cv_trust_store();
+}
+
 void orchestrator_publish(void)
 {
+    read_roots(self.versions.table);
     self.waiting = self.n_workers;
     tally_rules(self.versions.table);
     for (size_t i = 0; i < self.n_workers; i++) {

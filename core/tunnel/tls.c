@@ -58,7 +58,7 @@ X509 *tls_anchor_cert(const struct tls_anchor *a)
     return cert;
 }
 
-void cv_trust_defaults(SSL_CTX *ctx)
+static void trust_defaults(SSL_CTX *ctx)
 {
     X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx), X509_V_FLAG_PARTIAL_CHAIN);
     SSL_CTX_set_default_verify_paths(ctx);
@@ -119,7 +119,7 @@ enum cv_error tls_setup(const char *cacert, bool post_quantum, struct cv_err *er
     if (cacert && *cacert)
         e = trust_file(ctx, cacert, err);
     else
-        cv_trust_defaults(ctx);
+        trust_defaults(ctx);
     if (e) {
         SSL_CTX_free(ctx);
         return e;

@@ -16,10 +16,24 @@ struct origin_tls {
     struct cv_buf pem; /* roots beside the system's */
 };
 
+/* A store of its own with what the shared one holds. */
+static void copy_roots(X509_STORE *to)
+{
+    STACK_OF(X509) *all = X509_STORE_get1_all_certs(cv_trust_store());
+    for (int i = 0; i < sk_X509_num(all); i++)
+        X509_STORE_add_cert(to, sk_X509_value(all, i));
+    OSSL_STACK_OF_X509_free(all);
+}
+
 static void add_roots(const struct origin_worker *w, SSL_CTX *ctx, const struct cv_rule *rule)
 {
-    cv_trust_defaults(ctx);
-    BIO *bio = BIO_new_mem_buf(rule->ca_pem.p ? rule->ca_pem.p : "", (int)rule->ca_pem.n);
+    X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx), X509_V_FLAG_PARTIAL_CHAIN);
+    if (rule->ca_pem.n == 0) {
+        SSL_CTX_set1_cert_store(ctx, cv_trust_store());
+        return;
+    }
+    copy_roots(SSL_CTX_get_cert_store(ctx));
+    BIO *bio = BIO_new_mem_buf(rule->ca_pem.p, (int)rule->ca_pem.n);
     CV_ASSERT(bio);
     size_t n = 0;
     X509 *cert;
@@ -29,7 +43,7 @@ static void add_roots(const struct origin_worker *w, SSL_CTX *ctx, const struct 
     }
     BIO_free(bio);
     ERR_clear_error();
-    if (n == 0 && rule->ca_pem.n > 0)
+    if (n == 0)
         cv_log(&w->self, CV_WARN, CV_FIELDS(CV_S("file", rule->settings.ca_pool)),
                "caPool holds no certificate: the system's roots alone are trusted");
 }

@@ -14,9 +14,10 @@ SSL *cv_edge_ssl(const struct cv_self *, const char *server_name, const char *al
 /* Why the handshake on `ssl` failed, in words an operator can act on: certificate, name, alert. Clears OpenSSL's queue. */
 struct cv_err cv_edge_ssl_error(SSL *);
 
-/* Trusts the system's roots and Cloudflare's three, which sign origins' certificates too (docs/protocol.md §18.2). Any
- * thread; it reads the system's certificate directory. */
-void cv_trust_defaults(SSL_CTX *);
+/* The system's roots and Cloudflare's three, which sign origins' certificates too (docs/protocol.md §18.2). Shared and
+ * never changed: take a reference, add nothing. Read from disk by the first call, which the main thread makes when rules
+ * arrive that need it; after that any thread. */
+X509_STORE *cv_trust_store(void);
 
 /* A method or a header's name: one byte at least, of those that RFC 9110 §5.6.2 allows. */
 bool cv_is_token(struct cv_str);

@@ -2,12 +2,14 @@
 #include "pki.h"
 #include "suite.h"
 #include "tunnel/tls.h"
+#include "tunnel/trust.h"
 #include "vectors.h"
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -222,6 +224,38 @@ static void tls_1_2_is_enough_only_where_it_is_asked_for(void)
     pki_free(pki);
 }
 
+static int roots_in(const char *file, const char *directories)
+{
+    X509_STORE *store = trust_read(file, directories);
+    STACK_OF(X509) *all = X509_STORE_get1_all_certs(store);
+    int n = sk_X509_num(all);
+    OSSL_STACK_OF_X509_free(all);
+    X509_STORE_free(store);
+    return n;
+}
+
+static void reads_the_roots_of_a_file_and_of_hashed_names(void)
+{
+    char dir[] = "/tmp/culvert-roots-XXXXXX", hashed[64], other[64], both[160];
+    struct pki *pki = pki_new("a root of the system");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(dir));
+    snprintf(hashed, sizeof(hashed), "%s/0a1b2c3d.0", dir);
+    snprintf(other, sizeof(other), "%s/root.pem", dir);
+    snprintf(both, sizeof(both), "/nonexistent:%s", dir);
+    pki_write_ca(pki, other);
+    CU_ASSERT_EQUAL(roots_in("/nonexistent", dir), TLS_ANCHORS);
+    CU_ASSERT_EQUAL(roots_in(other, ""), TLS_ANCHORS + 1);
+    pki_write_ca(pki, hashed);
+    CU_ASSERT_EQUAL(roots_in("/nonexistent", both), TLS_ANCHORS + 1);
+    CU_ASSERT_EQUAL(roots_in(other, dir), TLS_ANCHORS + 1);
+    CU_ASSERT_EQUAL(ERR_peek_error(), 0);
+    unlink(hashed);
+    unlink(other);
+    rmdir(dir);
+    pki_free(pki);
+}
+
 SUITE(tls, TEST(anchors_have_the_names_and_keys_of_the_certificates), TEST(a_chain_may_end_at_an_anchor),
-      TEST(refuses_files_that_hold_no_roots), TEST(says_why_a_certificate_is_not_accepted),
-      TEST(offers_the_groups_of_the_protocol), TEST(tls_1_2_is_enough_only_where_it_is_asked_for));
+      TEST(refuses_files_that_hold_no_roots), TEST(reads_the_roots_of_a_file_and_of_hashed_names),
+      TEST(says_why_a_certificate_is_not_accepted), TEST(offers_the_groups_of_the_protocol),
+      TEST(tls_1_2_is_enough_only_where_it_is_asked_for));

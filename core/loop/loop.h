@@ -86,6 +86,10 @@ void pulse_stop(void);
 /* The index of a stuck worker and for how long it is; 0: none. */
 unsigned pulse_stuck(int64_t *ms);
 
+/* escape.c: backslash escapes that JSON and people both read; bytes that are no UTF-8 pass as \u00XX. With quotes, also
+ * those and backslashes are escaped. Nothing is added beyond `most` bytes of the buffer. */
+void escape_add(struct cv_buf *, struct cv_str, bool quotes, size_t most);
+
 /* ---- log --------------------------------------------------------------------------------------------- */
 
 struct log_conf {

@@ -226,7 +226,7 @@ void tally_failed(struct request *r, enum cv_error e)
     if (!r->counted)
         return;
     struct cv_tally *rule = tally_of(r);
-    enum side side = blame(r, e);
+    enum side side = r->blamed = blame(r, e);
     cv_add(tallies_of(r)->errors, 1);
     cv_add(get(&rule->errors[e][side], M_CULVERT_ERRORS, rule->label, cv_str_of(cv_error_name(e)),
                cv_str_of(sides[side])),
@@ -236,6 +236,18 @@ void tally_failed(struct request *r, enum cv_error e)
 void cv_req_blame_edge(struct cv_req *req)
 {
     request_of(req)->blamed = SIDE_VISITOR;
+}
+
+void cv_req_sum(const struct cv_req *req, struct cv_req_sum *sum)
+{
+    const struct request *r = request_of((struct cv_req *)req);
+    const struct times *t = &r->times;
+    bool failed = req->error || r->failed;
+    *sum = (struct cv_req_sum){ .up = r->up.total,
+                                .down = r->down.total,
+                                .total_us = (now_ns() - t->began) / 1000,
+                                .first_us = t->head ? (t->head - t->began) / 1000 : -1,
+                                .ended_by = failed && r->blamed ? sides[r->blamed] : "" };
 }
 
 static void count_answer(const struct request *r)

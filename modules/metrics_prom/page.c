@@ -1,4 +1,5 @@
 /* page.c: an answer of the metrics server, as every page gives it, and what a question may hold. */
+#include "culvert/mem.h"
 #include "pages.h"
 
 #include <event2/keyvalq_struct.h>
@@ -45,19 +46,10 @@ void page_printf(struct evhttp_request *req, int status, const char *fmt, ...)
 
 void page_add_json(struct evbuffer *out, struct cv_str s)
 {
-    evbuffer_add(out, "\"", 1);
-    for (size_t i = 0; i < s.n; i++) {
-        unsigned char c = (unsigned char)s.p[i];
-        if (c == '"' || c == '\\')
-            evbuffer_add_printf(out, "\\%c", c);
-        else if (c == '\n')
-            evbuffer_add(out, "\\n", 2);
-        else if (c < ' ' || c == 0x7f)
-            evbuffer_add_printf(out, "\\u%04x", c);
-        else
-            evbuffer_add(out, s.p + i, 1);
-    }
-    evbuffer_add(out, "\"", 1);
+    struct cv_buf b = { 0 };
+    cv_json_add(&b, s);
+    evbuffer_add(out, b.p, b.n);
+    cv_buf_free(&b);
 }
 
 void page_argument(struct evhttp_request *req, const char *name, char *value, size_t size)

@@ -31,7 +31,7 @@ void page_answer(struct evhttp_request *, int status, const char *type, struct e
 void page_text(struct evhttp_request *, int status, const char *text);
 void page_printf(struct evhttp_request *, int status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-/* As a string, with its quotes. The text is UTF-8 already. */
+/* As a string, with its quotes. */
 void page_add_json(struct evbuffer *, struct cv_str);
 /* The value of ?name=, decoded, or "" when there is none or it is too long. */
 void page_argument(struct evhttp_request *, const char *name, char *value, size_t size);

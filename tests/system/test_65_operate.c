@@ -381,6 +381,45 @@ static void a_page_in_a_browser_cannot_give_orders(void)
     scene_stop(t);
 }
 
+/* From another machine, as it were. */
+static int ask_from_afar(struct scene *t, const char *request)
+{
+    char at[32];
+    struct http1 h;
+    snprintf(at, sizeof(at), "10.77.0.2%s", strrchr(t->metrics, ':'));
+    wire_enter_far(t->wire);
+    bool there = http1_connect(&h, at);
+    wire_leave_far(t->wire);
+    bool answered = there && http1_sendf(&h, "%s", request) && http1_answer(&h, "PUT");
+    int status = answered ? h.status : 0;
+    http1_close(&h);
+    return status;
+}
+
+static void from_elsewhere_orders_need_the_token(void)
+{
+    static const char path[] = SUITE_BUILD "/tests/operator-token";
+    struct wire *wire = wire_start();
+    if (!wire)
+        return;
+    write_file(path, OPERATOR_TOKEN "\n");
+    struct scene *t = scene_start(
+        &(struct setup){ .transport = "http2",
+                         .wire = wire,
+                         .flags = "--metrics 0.0.0.0:0",
+                         .ini = "[metrics_prom]\ntoken = file:" SUITE_BUILD "/tests/operator-token\n" });
+    unlink(path);
+    CU_ASSERT_EQUAL(ask_from_afar(t, "GET /ready HTTP/1.1\r\nHost: a\r\n\r\n"), 200);
+    CU_ASSERT_EQUAL(ask_from_afar(t, "PUT /loglevel?level=debug HTTP/1.1\r\nHost: localhost\r\n\r\n"), 401);
+    CU_ASSERT_EQUAL(ask_from_afar(t, "POST /drain HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"), 401);
+    CU_ASSERT_EQUAL(ask_from_afar(t, "POST /reload HTTP/1.1\r\nHost: localhost\r\n\r\n"), 401);
+    CU_ASSERT_EQUAL(ask_from_afar(t, "PUT /loglevel?level=debug HTTP/1.1\r\nHost: localhost\r\n"
+                                     "Authorization: Bearer " OPERATOR_TOKEN "\r\n\r\n"),
+                    200);
+    scene_stop(t);
+    wire_stop(wire);
+}
+
 /* ---- what `cloudflared tunnel diag` collects -------------------------------------------------------------- */
 
 static void diagnosis_has_the_shape_that_cloudflared_gives_it(void)
@@ -433,6 +472,7 @@ static void the_level_of_the_log_changes_while_it_runs(void)
     CHECK_STATUS(a, 200);
     CHECK_HOLDS(answer_text(&a), "{\"level\":\"error\"}");
     answer_free(&a);
+    CU_ASSERT_TRUE(process_says(t->culvert, "Log level is error now\n", PATIENCE_MS));
     process_forget(t->culvert);
     a = scene_get(t, "/");
     answer_free(&a);
@@ -519,6 +559,7 @@ SUITE(system_65_operate, TEST(an_edge_outage_ends_readiness_and_not_life),
       TEST(what_has_not_finished_in_time_is_cut_and_counted), TEST(whoever_asked_for_a_drain_may_leave),
       TEST(who_has_to_outlive_the_visitors_learns_of_the_end),
       TEST(who_has_to_outlive_the_visitors_is_let_go_at_sigterm), TEST(words_do_it_without_a_shell),
-      TEST(a_page_in_a_browser_cannot_give_orders), TEST(diagnosis_has_the_shape_that_cloudflared_gives_it),
+      TEST(a_page_in_a_browser_cannot_give_orders), TEST(from_elsewhere_orders_need_the_token),
+      TEST(diagnosis_has_the_shape_that_cloudflared_gives_it),
       TEST(a_request_is_a_line_at_level_debug_without_its_query), TEST(a_peer_s_bytes_do_no_harm_to_the_log),
       TEST(the_level_of_the_log_changes_while_it_runs));

@@ -315,6 +315,13 @@ struct cv_event {
     const struct cv_req *req;
     enum cv_error why;
 };
+/* For observers of CV_EV_REQ_END: what it came to. */
+struct cv_req_sum {
+    uint64_t up, down;          /* bytes of the bodies, as the edge and the origin wrote them   */
+    int64_t total_us, first_us; /* from its begin to now, to the head of the answer; -1: none   */
+    const char *ended_by;       /* who made it fail: "visitor", "edge", "origin", "culvert"; "" */
+};
+void cv_req_sum(const struct cv_req *, struct cv_req_sum *);
 struct cv_observer_ops { /* on the thread where it happens; event may be NULL */
     void (*event)(const struct cv_self *, const struct cv_event *);
 };
@@ -371,6 +378,10 @@ struct cv_fields {
 void cv_log(const struct cv_self *, enum cv_level, const struct cv_fields *, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 bool cv_log_on(enum cv_level); /* whether making the text is worth it */
+
+/* Adds a JSON string with its quotes; bytes that are no UTF-8 pass as \u00XX. Any thread. */
+struct cv_buf;
+void cv_json_add(struct cv_buf *, struct cv_str);
 
 struct cv_timer { /* embed it; zeroed is unset */
     void (*fire)(struct cv_timer *);

@@ -100,7 +100,8 @@ static struct cv_series *series(const struct worker *w, enum metric_row row, str
 
 /* ---- limits ---------------------------------------------------------------------------------------------- */
 
-/* What the limit is counted by. A configuration that brings the same rule again goes on with its count. */
+/* What the limit is counted by, in the words of the core's metrics of rules. A configuration that brings the same rule
+ * again goes on with its count. */
 static struct cv_str key_of(const struct concurrency_conf *c, struct cv_req *req)
 {
     const struct cv_rule *rule = req->rule;
@@ -108,11 +109,10 @@ static struct cv_str key_of(const struct concurrency_conf *c, struct cv_req *req
         return CV_STR("all");
     if (c->per == PER_SERVICE)
         return rule->service;
-    if (rule->hostname.n + rule->path.n == 0)
-        return CV_STR("*");
+    struct cv_str host = rule->hostname.n ? rule->hostname : CV_STR("*");
     return rule->path.n == 0
-               ? rule->hostname
-               : cv_print(req, CV_STR_FMT " " CV_STR_FMT, CV_STR_ARG(rule->hostname), CV_STR_ARG(rule->path));
+               ? host
+               : cv_print(req, CV_STR_FMT " " CV_STR_FMT, CV_STR_ARG(host), CV_STR_ARG(rule->path));
 }
 
 static struct share **bucket_of(struct worker *w, struct cv_str key)

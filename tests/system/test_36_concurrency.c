@@ -2,7 +2,7 @@
 #include "scene.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
+#include <signal.h>
 #include <stdio.h>
 
 /* ---- an origin that answers when it is told to -------------------------------------------------------- */
@@ -213,6 +213,71 @@ static void who_waits_too_long_is_refused(void)
     tidy(t, &d);
 }
 
+static int asked_of(struct scene *t, const char *host)
+{
+    struct answer a = scene_visit(t, "GET", "/", host, NULL, 0);
+    int status = a.status;
+    answer_free(&a);
+    return status;
+}
+
+static void rules_have_limits_of_their_own_or_share_their_services(void)
+{
+    static const char rules[] = "{\"ingress\":[{\"hostname\":\"a.example\",\"service\":\"$ORIGIN\"},"
+                                "{\"service\":\"$ORIGIN\"}]}";
+    static const char *const inis[] = { "[concurrency]\nlimit = 1\n",
+                                        "[concurrency]\nlimit = 1\nper = service\n" };
+    for (int shared = 0; shared < 2; shared++) {
+        struct door d;
+        door_begin(&d);
+        struct scene *t = scene_start(&(struct setup){
+            .transport = "quic", .rules = rules, .origin = held, .origin_arg = &d, .ini = inis[shared] });
+        struct http1 first;
+        CU_ASSERT_TRUE(scene_open(t, &first, "GET", "/", NULL) && come_in(&d, 1));
+        CU_ASSERT_EQUAL(asked_of(t, "Host: a.example\r\n"), 503);
+        if (!shared)
+            let(&d, 2); /* a door lets out whom it wants: both */
+        CU_ASSERT_EQUAL(asked_of(t, "Host: b.example\r\n"), shared ? 503 : 200);
+        let(&d, 1);
+        CU_ASSERT_TRUE(http1_answer(&first, "GET") && first.status == 200);
+        http1_close(&first);
+        CU_ASSERT_EQUAL(
+            (int)scene_metric(t, "culvert_rule_refused_total{section=\"concurrency\",rule=\"a.example\","
+                                 "reason=\"queue_full\"}"),
+            shared ? 0 : 1);
+        tidy(t, &d);
+    }
+}
+
+static void a_reload_with_a_higher_limit_lets_in_who_waits(void)
+{
+    struct door d;
+    door_begin(&d);
+    struct scene *t =
+        scene_start(&(struct setup){ .transport = "http2",
+                                     .origin = held,
+                                     .origin_arg = &d,
+                                     .ini = "[concurrency]\nlimit = 1\nqueue = 5\nqueue_wait = 2m\n" });
+    struct http1 h[3];
+    char ini[96];
+    for (int i = 0; i < 3; i++)
+        CU_ASSERT_TRUE(scene_open(t, &h[i], "GET", "/", NULL));
+    CU_ASSERT_TRUE(come_in(&d, 1) && waits(t, QUEUE("concurrency"), 2));
+    snprintf(ini, sizeof(ini), "%s/ini", t->dir);
+    FILE *f = fopen(ini, "we");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(f);
+    fputs("[concurrency]\nlimit = 3\nqueue = 5\nqueue_wait = 2m\n", f);
+    fclose(f);
+    process_signal(t->culvert, SIGHUP);
+    CU_ASSERT_TRUE(come_in(&d, 3));
+    let(&d, 3);
+    for (int i = 0; i < 3; i++) {
+        CU_ASSERT_TRUE(http1_answer(&h[i], "GET") && h[i].status == 200);
+        http1_close(&h[i]);
+    }
+    tidy(t, &d);
+}
+
 /* The origin is a closed door here. */
 static void other_failures_are_told_that_way_if_the_ini_says_so(void)
 {
@@ -238,7 +303,9 @@ static void other_failures_are_told_that_way_if_the_ini_says_so(void)
     }
 }
 
-SUITE(system_36_concurrency, TEST(other_failures_are_told_that_way_if_the_ini_says_so),
+SUITE(system_36_concurrency, TEST(a_reload_with_a_higher_limit_lets_in_who_waits),
+      TEST(rules_have_limits_of_their_own_or_share_their_services),
+      TEST(other_failures_are_told_that_way_if_the_ini_says_so),
       TEST(two_hundred_at_once_meet_ten_places_and_a_queue_of_twenty),
       TEST(who_leaves_the_queue_makes_room_in_it), TEST(who_is_refused_hears_it_in_the_words_of_its_api),
       TEST(who_waits_too_long_is_refused));

@@ -110,6 +110,8 @@ void threads_make(struct runtime *r)
     make_instances(r);
     make_view(r, r->main);
     declare_metrics(r);
+    cv_gauge_unset(metric(M_CULVERT_CONFIG_TIME, NULL)); /* there may never be one */
+    cv_gauge_unset(metric(M_CULVERT_TOKEN_TIME, NULL));
     for (size_t i = 0; i < r->n_workers; i++) {
         r->workers[i] = worker_new((unsigned)i + 1);
         requests_setup(r->workers[i], limits);

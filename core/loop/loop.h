@@ -139,6 +139,10 @@ enum core_metric {
     M_RPC_SERVER_OPERATIONS,
     M_RPC_SERVER_FAILURES,
     M_RPC_SERVER_LATENCY,
+    M_UDP_ACTIVE_SESSIONS, /* UDP and ICMP are not carried: 0 */
+    M_UDP_TOTAL_SESSIONS,
+    M_ICMP_REQUESTS,
+    M_ICMP_REPLIES,
     M_CULVERT_REQUESTS,      /* culvert_requests_total{rule, method, status}: request/tally.c */
     M_CULVERT_ERRORS,        /* culvert_request_errors_total{rule, reason, side} */
     M_CULVERT_DURATION,      /* culvert_request_duration_seconds{rule} */
@@ -152,6 +156,18 @@ enum core_metric {
     M_CULVERT_OPEN_REQUESTS, /* culvert_open_requests{type} */
     M_CULVERT_EARLY_HEADS,   /* culvert_sse_early_heads_total */
     M_CULVERT_REPLACED,      /* culvert_edge_replaced_total{reason}: stalled, token, protocol, network */
+    M_CULVERT_CONFIG_TIME,
+    M_CULVERT_CONFIG_UPDATES,
+    M_CULVERT_TOKEN_TIME,
+    M_CULVERT_EDGE_CONNECTIONS,
+    M_CULVERT_EDGE_UP,
+    M_CULVERT_EDGE_RTT, /* this and the next: tunnel/path.c */
+    M_CULVERT_EDGE_MIN_RTT,
+    M_CULVERT_EDGE_SENT,
+    M_CULVERT_EDGE_RECEIVED,
+    M_CULVERT_EDGE_LOST,
+    M_CULVERT_EDGE_RESENT,
+    M_CULVERT_EDGE_RESETS,
     M_CORE_END
 };
 extern const struct cv_metric core_metrics[];

@@ -247,7 +247,7 @@ void cv_observe(struct cv_series *s, double value)
 size_t metric_read(const struct cv_series *s, double *sums)
 {
     const struct family *f = s->family;
-    double unit = f->metric->unit != 0 ? f->metric->unit : 1;
+    double per = f->metric->per != 0 ? f->metric->per : 1;
     for (size_t i = 0; i < f->n_cells; i++) {
         bool is_sum = f->metric->type == CV_HISTOGRAM && i == f->n_cells - 1;
         sums[i] = 0;
@@ -256,7 +256,7 @@ size_t metric_read(const struct cv_series *s, double *sums)
             sums[i] += is_sum ? to_double(v) : (double)(int64_t)v;
         }
         if (f->metric->type != CV_HISTOGRAM)
-            sums[i] *= unit;
+            sums[i] /= per;
     }
     return f->n_cells;
 }

@@ -175,6 +175,8 @@ static void tell_observers(struct connection *c, int what, enum cv_error why)
 
 static void go_down(struct connection *c, enum cv_error why, const char *text)
 {
+    path_look(c);
+    path_gone(c);
     c->is_down = true;
     struct tally t = count_requests(c);
     struct conn_report report = { .what = CONN_DOWN,
@@ -237,24 +239,19 @@ static void run_dial(void *arg)
 
 /* ---- worker: samples ---------------------------------------------------------------------------------- */
 
-static int64_t rtt(const struct connection *c)
-{
-    const struct cv_edge_ops *edge = c->edge->instance->module->edge;
-    return edge->rtt && c->is_up && !c->is_down ? edge->rtt(c->edge, &c->base.pub) : -1;
-}
-
 static void on_sample(struct cv_timer *timer)
 {
     struct connection *c = CV_OWNER(timer, struct connection, sample);
     struct tally t = count_requests(c);
     int64_t now = clock_ms();
+    path_look(c);
     bool moved = t.mark != c->sample_mark;
     if (moved || t.open == 0)
         c->moved_at = now;
     c->sample_mark = t.mark;
     struct conn_report report = { .what = CONN_SAMPLE,
                                   .open = t.open,
-                                  .rtt_us = rtt(c),
+                                  .rtt_us = c->path.rtt_us,
                                   .moved = moved,
                                   .stuck = t.stuck,
                                   .still_ms = now - c->moved_at };
@@ -277,6 +274,7 @@ static struct connection *new_connection(const struct conn_order *o)
     c->credentials = o->credentials ? credentials_ref(o->credentials) : NULL;
     c->bury.run = on_bury;
     c->sample.fire = on_sample;
+    c->path.rtt_us = -1;
     return c;
 }
 

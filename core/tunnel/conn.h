@@ -98,6 +98,7 @@ struct connection {
     uint64_t sample_mark;
     uint64_t ended_before; /* requests, when it was told to unregister */
     int64_t moved_at;
+    struct cv_path path; /* as last counted */
     struct goodbye *goodbye;
 };
 static inline struct connection *connection_of(struct cv_conn *conn)
@@ -108,6 +109,9 @@ static inline struct connection *connection_of(struct cv_conn *conn)
 /* goodbye.c: tells the WebSockets that are between two messages that this end restarts. */
 void goodbye_begin(struct connection *);
 void goodbye_free(struct connection *);
+/* path.c: counts what has changed on the way to the edge; the connection is down */
+void path_look(struct connection *);
+void path_gone(const struct connection *);
 /* Sends it to the main thread, id filled in. */
 void connection_report(const struct connection *, struct conn_report *);
 

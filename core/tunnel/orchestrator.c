@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "request/gojson.h"
 #include "request/local.h"
@@ -178,6 +179,14 @@ static void log_applied(const struct update *u, const struct route_table *before
     cv_buf_free(&diff);
 }
 
+static void count_update(enum config_verdict verdict)
+{
+    const char *result = verdict == CONFIG_APPLIED   ? "applied"
+                         : verdict == CONFIG_IGNORED ? "old"
+                                                     : "refused";
+    cv_add(METRIC(M_CULVERT_CONFIG_UPDATES, cv_str_of(result)), 1);
+}
+
 /* True when the workers have to be waited for. */
 static bool apply(const struct update *u)
 {
@@ -185,10 +194,12 @@ static bool apply(const struct update *u)
     reason_clear(&why);
     struct route_table *before = route_table_ref(self.versions.table);
     enum config_verdict verdict = config_update(&self.versions, u->version, u->config, local_config(), &why);
+    count_update(verdict);
     if (verdict == CONFIG_APPLIED) {
         self.has_rules = true;
         log_applied(u, before);
         cv_gauge_set(metric(M_CONFIG_VERSION, NULL), self.versions.applied);
+        cv_gauge_set(metric(M_CULVERT_CONFIG_TIME, NULL), time(NULL));
         orchestrator_publish();
         if (self.waiting == 0)
             answer_applied(u);

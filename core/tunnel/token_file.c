@@ -66,6 +66,15 @@ bool token_same(const struct token *a, const struct token *b)
            CRYPTO_memcmp(a->secret.p, b->secret.p, a->secret.n) == 0;
 }
 
+static void show_age(const struct stamp *s)
+{
+    struct cv_series *series = metric(M_CULVERT_TOKEN_TIME, NULL);
+    if (s->ino)
+        cv_gauge_set(series, s->mtime.tv_sec);
+    else
+        cv_gauge_unset(series);
+}
+
 static struct stamp look(const char *name)
 {
     struct stat st;
@@ -101,6 +110,7 @@ static void on_look(struct cv_timer *timer)
     struct stamp now = look(w->name);
     bool changed = !same_stamp(&now, &w->seen);
     w->seen = now;
+    show_age(&now);
     if (changed)
         reread(w);
     cv_timer_set(w->self, &w->timer, (struct cv_ms){ LOOK_MS });
@@ -115,6 +125,7 @@ struct token_watch *token_watch_new(const struct cv_self *self, const char *name
     w->changed = changed;
     w->arg = arg;
     w->seen = look(name);
+    show_age(&w->seen);
     w->timer.fire = on_look;
     cv_timer_set(self, &w->timer, (struct cv_ms){ LOOK_MS });
     return w;

@@ -20,6 +20,8 @@
 #include "tunnel/tls.h"
 #include "tunnel/token_file.h"
 
+enum { INDICES = 64 }; /* most ha_connections */
+
 static struct {
     struct tunnel_setup setup;
     const struct cv_self *self; /* of the main thread */
@@ -35,7 +37,8 @@ static struct {
     struct discovery *discovery;
     struct token_watch *token_watch;
     struct network_watch *network_watch;
-    char locations[64][CONN_LOCATION]; /* of each index, for the metrics */
+    char locations[INDICES][CONN_LOCATION]; /* of each index, for the metrics */
+    unsigned n_indices;                     /* that ever had a connection     */
     struct cv_timer timer;
     bool barred;              /* a gate said: never */
     enum cv_error no_restore; /* why last_config is of no use */
@@ -258,9 +261,44 @@ static const struct sup_ops actions = {
 
 /* ---- its events ---------------------------------------------------------------------------------------- */
 
+struct census {
+    unsigned by[SUP_PROTOCOLS][CV_LINK_LEAVING + 1];
+    bool up[INDICES];
+};
+
+static void count_link(void *arg, const struct cv_link *link)
+{
+    struct census *c = arg;
+    size_t protocol = 0;
+    while (protocol < SUP_PROTOCOLS - 1 && strcmp(sup_protocol_names[protocol], link->protocol) != 0)
+        protocol++;
+    c->by[protocol][link->state]++;
+    c->up[link->index] |= link->state == CV_LINK_REGISTERED;
+    if (link->index >= tunnel.n_indices)
+        tunnel.n_indices = link->index + 1;
+}
+
+static void show_census(const struct census *c)
+{
+    static const char *const states[] = { "connecting", "registered", "leaving" };
+    for (size_t p = 0; p < SUP_PROTOCOLS; p++)
+        for (size_t s = 0; s < sizeof(states) / sizeof(states[0]); s++)
+            cv_gauge_set(
+                METRIC(M_CULVERT_EDGE_CONNECTIONS, cv_str_of(sup_protocol_names[p]), cv_str_of(states[s])),
+                c->by[p][s]);
+    for (unsigned i = 0; i < tunnel.n_indices; i++) {
+        char id[12];
+        snprintf(id, sizeof(id), "%u", i);
+        cv_gauge_set(METRIC(M_CULVERT_EDGE_UP, cv_str_of(id)), c->up[i]);
+    }
+}
+
 static void count_connections(void)
 {
     cv_gauge_set(metric(M_HA_CONNECTIONS, NULL), supervisor_running(tunnel.supervisor));
+    struct census census = { 0 };
+    supervisor_each(tunnel.supervisor, clock_ms(), count_link, &census);
+    show_census(&census);
 }
 
 static void set_location(unsigned index, const char *location, int64_t value)

@@ -3,7 +3,6 @@
 #include "h2.h"
 
 #include <linux/sockios.h>
-#include <netinet/tcp.h>
 #include <sys/ioctl.h>
 
 enum { LOOK_MS = 1000 };
@@ -48,15 +47,4 @@ void h2_alive_start(struct h2_conn *c)
     c->heard_at = cv_now(c->self);
     nghttp2_submit_ping(c->session, NGHTTP2_FLAG_NONE, NULL); /* does it answer at all? */
     cv_timer_set(c->self, &c->alive, (struct cv_ms){ LOOK_MS });
-}
-
-/* The kernel's, which a way through a proxy shortens. */
-int64_t h2_rtt(const struct cv_self *self, const struct cv_conn *conn)
-{
-    (void)self;
-    const struct h2_conn *c = conn->edge;
-    struct tcp_info info;
-    socklen_t size = sizeof(info);
-    bool known = c && !c->proxy && getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0;
-    return known ? (int64_t)info.tcpi_rtt : -1;
 }

@@ -36,12 +36,6 @@ static enum cv_error check(const void *conf, struct cv_err *err)
     return CV_OK;
 }
 
-static const struct cv_metric metrics[] = {
-    [H2_STREAM_ERRORS] = { "culvert_http2_stream_errors_total",
-                           "Streams that the edge or we reset, by who did.", CV_COUNTER, "by", NULL },
-    [H2_METRIC_END] = CV_METRIC_END,
-};
-
 const struct h2_conf *h2_conf(const struct h2_conn *c)
 {
     return c->self->conf;
@@ -53,10 +47,10 @@ static const struct cv_edge_ops edge_ops = {
     .close = h2_close,
     .gone = h2_gone,
     .head = h2_head,
-    .rtt = h2_rtt,
+    .path = h2_path,
     .end = { .readable = h2_readable, .credit = h2_credit, .closed = h2_closed },
 };
 
 CV_MODULE(edge_http2, .summary = "Connects to Cloudflare's edge over HTTP/2 on TCP.", .options = options,
-          .conf_size = sizeof(struct h2_conf), .metrics = metrics, .slot_size = sizeof(struct h2_stream),
-          .check = check, .edge = &edge_ops);
+          .conf_size = sizeof(struct h2_conf), .slot_size = sizeof(struct h2_stream), .check = check,
+          .edge = &edge_ops);

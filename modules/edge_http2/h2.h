@@ -25,8 +25,6 @@ struct h2_conf {
     struct cv_secret proxy_credentials;
 };
 
-enum h2_metric { H2_STREAM_ERRORS, H2_METRIC_END };
-
 /* ---- proxy.c: on the way out ---- */
 
 /* As cv_proxy_parse(), with a port in any case. */
@@ -65,7 +63,8 @@ struct h2_conn {
     uint8_t *out; /* H2_OUT bytes of frames on their way into a record; only while it holds any */
     size_t out_n;
     bool settings_seen;
-    bool answers_pings; /* it has answered one */
+    bool answers_pings;                    /* it has answered one */
+    uint64_t resets_sent, resets_received; /* streams */
 };
 
 /* One stream of the edge; it lies in the request's slot. */
@@ -87,7 +86,7 @@ extern const struct h2_conf *h2_conf(const struct h2_conn *);
 enum cv_error h2_dial(const struct cv_self *, struct cv_conn *, struct cv_err *);
 void h2_close(const struct cv_self *, struct cv_conn *);
 void h2_gone(const struct cv_self *, struct cv_conn *);
-int64_t h2_rtt(const struct cv_self *, const struct cv_conn *); /* alive.c */
+bool h2_path(const struct cv_self *, const struct cv_conn *, struct cv_path *); /* path.c */
 void h2_down(struct h2_conn *, enum cv_error, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void h2_settings_arrived(struct h2_conn *);
 

@@ -10,11 +10,6 @@ static struct h2_stream *stream_of(const struct cv_self *self, struct cv_req *re
     return cv_slot(req, self);
 }
 
-static void count_reset(struct h2_stream *s, const char *by)
-{
-    cv_add(cv_series(s->conn->self, H2_STREAM_ERRORS, (const struct cv_str[]){ cv_str_of(by) }), 1);
-}
-
 /* ---- the request's head ------------------------------------------------------------------------------ */
 
 struct h2_stream *h2_stream_new(struct h2_conn *c, int32_t id)
@@ -289,7 +284,7 @@ void h2_credit(const struct cv_self *self, struct cv_req *req, size_t n)
 void h2_stream_closed(struct h2_stream *s, uint32_t error_code)
 {
     if (error_code)
-        count_reset(s, "edge");
+        s->conn->resets_received++;
     s->reset = true;
     if (!s->ended)
         cv_req_fail(s->req, CV_E_CANCEL,
@@ -308,7 +303,7 @@ void h2_closed(const struct cv_self *self, struct cv_req *req, enum cv_error why
     nghttp2_session_set_stream_user_data(c->session, s->id, NULL);
     nghttp2_session_consume_connection(c->session, s->owed);
     if (why && !s->reset) {
-        count_reset(s, "us");
+        s->conn->resets_sent++;
         nghttp2_submit_rst_stream(c->session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_INTERNAL_ERROR);
     }
     h2_flush_soon(c);

@@ -51,6 +51,7 @@ enum quic_metric {
     QM_MTU,
     QM_CONGESTION_WINDOW,
     QM_CONGESTION_STATE,
+    QM_TOO_BIG, /* of datagrams, which are not carried: 0 */
     QM_REFUSED_STREAMS,
     QM_REFUSED_GRPC,
     QM_DROPPED_DATAGRAMS,
@@ -144,6 +145,7 @@ struct quic_conn {
     bool heard_any;         /* a packet has come                        */
     bool control;           /* the control stream is open               */
     struct quic_stats stats;
+    uint64_t resets_sent, resets_received; /* handed over before */
 };
 #define QUIC_NEVER UINT64_MAX
 #define QUIC_MS    NGTCP2_MILLISECONDS
@@ -171,7 +173,7 @@ void quic_stats_up(struct quic_conn *); /* the handshake is done     */
 void quic_stats_tick(struct quic_conn *);
 void quic_stats_down(struct quic_conn *);
 void quic_stats_error(struct quic_conn *, const char *name);
-int64_t quic_rtt(const struct cv_self *, const struct cv_conn *);
+bool quic_path(const struct cv_self *, const struct cv_conn *, struct cv_path *);
 
 /* ---- streams ----------------------------------------------------------------------------------------- */
 

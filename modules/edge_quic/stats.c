@@ -93,6 +93,8 @@ void quic_stats_tick(struct quic_conn *c)
     c->stats.received[QF_PING] += now.ping_recv - last->ping_recv;
     hand_over_frames(c);
     hand_over_refusals(c);
+    c->resets_sent += c->stats.sent[QF_RESET_STREAM];
+    c->resets_received += c->stats.received[QF_RESET_STREAM];
     c->stats = (struct quic_stats){ .last = now };
 
     gauge(c, QM_LATEST_RTT, now.latest_rtt / NGTCP2_MILLISECONDS);
@@ -114,13 +116,22 @@ void quic_stats_error(struct quic_conn *c, const char *reason)
     cv_add(cv_series(c->self, QM_CONNECTION_ERRORS, (const struct cv_str[]){ cv_str_of(reason) }), 1);
 }
 
-int64_t quic_rtt(const struct cv_self *self, const struct cv_conn *conn)
+bool quic_path(const struct cv_self *self, const struct cv_conn *conn, struct cv_path *path)
 {
     (void)self;
     const struct quic_conn *c = conn->edge;
-    ngtcp2_conn_info info;
+    ngtcp2_conn_info i;
     if (!c || !c->quic)
-        return -1;
-    ngtcp2_conn_get_conn_info(c->quic, &info);
-    return (int64_t)(info.smoothed_rtt / NGTCP2_MICROSECONDS);
+        return false;
+    ngtcp2_conn_get_conn_info(c->quic, &i);
+    *path = (struct cv_path){ .rtt_us = (int64_t)(i.smoothed_rtt / NGTCP2_MICROSECONDS),
+                              .min_rtt_us =
+                                  i.min_rtt == UINT64_MAX ? 0 : (int64_t)(i.min_rtt / NGTCP2_MICROSECONDS),
+                              .sent = i.bytes_sent,
+                              .received = i.bytes_recv,
+                              .lost = i.pkt_lost,
+                              .resent = i.bytes_lost,
+                              .resets_sent = c->resets_sent + c->stats.sent[QF_RESET_STREAM],
+                              .resets_received = c->resets_received + c->stats.received[QF_RESET_STREAM] };
+    return true;
 }

@@ -27,18 +27,22 @@ static void put_whole(struct cv_buf *out, double v)
 }
 
 /* The shortest text that reads as the same number. */
+static void print_number(char *text, size_t size, double v)
+{
+    int digits = 15;
+    do
+        snprintf(text, size, "%.*g", digits, v);
+    while (strtod(text, NULL) != v && digits++ < 17);
+}
+
 static void put_number(struct cv_buf *out, double v)
 {
+    char text[32];
     if (v == floor(v) && fabs(v) < 1e15) {
         put_whole(out, v);
         return;
     }
-    char text[32];
-    for (int digits = 15; digits <= 17; digits++) {
-        snprintf(text, sizeof(text), "%.*g", digits, v);
-        if (strtod(text, NULL) == v)
-            break;
-    }
+    print_number(text, sizeof(text), v);
     put(out, text);
 }
 
@@ -102,8 +106,9 @@ static void put_histogram(const struct prom_text *t, const struct cv_metric *m, 
     for (size_t i = 0; i + 1 < n; i++) {
         char le[32] = "+Inf";
         if (i + 2 < n)
-            snprintf(le, sizeof(le), "%g%s", m->bounds[i],
-                     t->open && m->bounds[i] == floor(m->bounds[i]) ? ".0" : "");
+            print_number(le, sizeof(le) - 2, m->bounds[i]);
+        if (i + 2 < n && t->open && m->bounds[i] == floor(m->bounds[i]))
+            memcpy(le + strlen(le), ".0", 3);
         count += sums[i];
         put_sample(t->out, m, "_bucket", values, le, count);
     }

@@ -83,6 +83,12 @@ static const struct cv_metric metrics[] = {
                      .help = "Streams to the address of a private network that stands for a resolver.",
                      .type = CV_COUNTER,
                      .labels = "protocol" },
+    [ORIGIN_FLOWS_LIMITED] = { .name = "flow_client_registrations_rate_limited_total",
+                               .help =
+                                   "Count registrations dropped due to high number of concurrent flows being "
+                                   "handled",
+                               .type = CV_COUNTER,
+                               .labels = "flow_type" },
     CV_METRIC_END
 };
 

@@ -358,6 +358,7 @@ static bool admit_flow(struct origin_stream *s)
     if (atomic_fetch_add(&flows, 1) < most || most == 0)
         return true;
     release(s);
+    cv_add(cv_series(&s->w->self, ORIGIN_FLOWS_LIMITED, (const struct cv_str[]){ CV_STR("tcp") }), 1);
     cv_req_fail(s->req, CV_E_LIMIT, "failed to start tcp flow due to rate limiting: too many active flows");
     return false;
 }

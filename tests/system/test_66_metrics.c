@@ -97,5 +97,41 @@ static void scrapers_that_do_not_read_hold_up_nobody(void)
     scene_stop(t);
 }
 
+/* ---- what is counted ---------------------------------------------------------------------------------------- */
+
+static bool appears(struct scene *t, const char *series)
+{
+    for (long long until = now_in_ms() + PATIENCE_MS; now_in_ms() < until; sleep_ms(20)) {
+        if (scene_metric(t, series) > 0)
+            return true;
+    }
+    fprintf(stderr, "  no %s\n", series);
+    return false;
+}
+
+static void both_transports_tell_of_the_edge_in_the_same_words(void)
+{
+    for (each_transport(t)) {
+        struct scene *s = scene_start(&(struct setup){ .transport = t, .connections = 2 });
+        char series[128];
+        static const char *const sent[] = { "sent_bytes", "received_bytes" };
+        for (size_t i = 0; i < 2; i++) {
+            snprintf(series, sizeof(series), "culvert_edge_%s_total{conn_index=\"1\",protocol=\"%s\"}",
+                     sent[i], t);
+            CU_ASSERT_TRUE(appears(s, series));
+        }
+        CU_ASSERT_TRUE(appears(s, "culvert_edge_rtt_seconds{conn_index=\"0\"}"));
+        snprintf(series, sizeof(series), "culvert_edge_connections{protocol=\"%s\",state=\"registered\"}", t);
+        CU_ASSERT_TRUE(scene_counts(s, series, 2));
+        CU_ASSERT_TRUE(scene_counts(s, "culvert_edge_connection_up{conn_index=\"1\"}", 1));
+        process_end(s->edge, 0);
+        CU_ASSERT_TRUE(scene_counts(s, "culvert_edge_connection_up{conn_index=\"1\"}", 0));
+        CU_ASSERT_TRUE(scene_counts(s, "culvert_edge_rtt_seconds{conn_index=\"0\"}", 0)); /* not there */
+        CU_ASSERT_EQUAL(scene_end(s, PATIENCE_MS), 0);
+        process_end_all();
+    }
+}
+
 SUITE(metrics, TEST(a_scraper_gets_the_form_that_it_asks_for), TEST(head_is_answered_without_a_body),
-      TEST(scrapers_that_do_not_read_hold_up_nobody));
+      TEST(scrapers_that_do_not_read_hold_up_nobody),
+      TEST(both_transports_tell_of_the_edge_in_the_same_words));

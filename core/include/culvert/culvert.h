@@ -142,8 +142,8 @@ struct cv_metric {
     enum cv_metric_type type;
     const char *labels;   /* "status_code" or "rule|reason"; NULL for none */
     const double *bounds; /* histogram buckets, ending in 0                */
-    double unit;          /* what a count of 1 is exported as, such as 1e-6 when microseconds are counted and
-                             seconds exported; 0: 1. Not for histograms */
+    double per;           /* how many counted make 1 exported, such as 1e6 microseconds a second;
+                             0: 1. Not for histograms */
 };
 #define CV_METRIC_END                                                                                        \
     {                                                                                                        \
@@ -277,6 +277,14 @@ void cv_conn_leaving(struct cv_conn *);
 void cv_conn_down(struct cv_conn *, enum cv_error, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
+struct cv_path {             /* what the way to the edge is like; counts since it was dialled */
+    int64_t rtt_us;          /* smoothed round-trip time, -1: not known                          */
+    int64_t min_rtt_us;      /* the least so far                                                 */
+    uint64_t sent, received; /* bytes                                                       */
+    uint64_t lost;           /* packets declared lost; over TCP: segments sent once more    */
+    uint64_t resent;         /* bytes sent once more                                        */
+    uint64_t resets_sent, resets_received; /* streams ended before their time               */
+};
 struct cv_edge_ops {
     const char *protocol; /* "quic", "http2": what --protocol chooses by; NULL: a listener that never dials */
     enum cv_error (*dial)(const struct cv_self *, struct cv_conn *,
@@ -286,8 +294,8 @@ struct cv_edge_ops {
     void (*gone)(const struct cv_self *,
                  struct cv_conn *);                        /* no request is left: free conn->edge           */
     void (*head)(const struct cv_self *, struct cv_req *); /* the response head is final                    */
-    /* smoothed round-trip time in microseconds, -1: not known; NULL: never */
-    int64_t (*rtt)(const struct cv_self *, const struct cv_conn *);
+    bool (*path)(const struct cv_self *, const struct cv_conn *,
+                 struct cv_path *); /* false: not known just now; NULL: never */
     struct cv_end end;
 };
 struct cv_origin_ops {

@@ -104,7 +104,7 @@ enum { COUNT, HIST, PLAIN, SECONDS };
 static const struct cv_metric rows[] = { [COUNT] = { "t_count", "help", CV_COUNTER, "a|b", NULL },
                                          [HIST] = { "t_hist", "help", CV_HISTOGRAM, NULL, bounds },
                                          [PLAIN] = { "t_plain", "help", CV_GAUGE, NULL, NULL },
-                                         [SECONDS] = { "t_seconds", "help", CV_GAUGE, .unit = 1e-3 },
+                                         [SECONDS] = { "t_seconds", "help", CV_GAUGE, .per = 1000 },
                                          CV_METRIC_END };
 static const struct cv_module module = { .name = "t", .metrics = rows };
 static const struct cv_instance instance = { .module = &module, .name = "t" };

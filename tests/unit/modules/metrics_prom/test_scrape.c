@@ -90,7 +90,7 @@ static const double bounds[] = { 0.25, 1, 10, 0 };
 static const struct cv_metric rows[] = {
     [REQUESTS] = { "t_requests_total", "Say \"hi\"\\\n.", CV_COUNTER, "rule|code", NULL },
     [OLD] = { "t_old_bytes", "Named before.", CV_COUNTER, NULL, NULL },
-    [TEMPERATURE] = { "t_temperature", "Now.", CV_GAUGE, .unit = 0.1 },
+    [TEMPERATURE] = { "t_temperature", "Now.", CV_GAUGE, .per = 10 },
     [SECONDS] = { "t_wait_seconds", "Wait.", CV_HISTOGRAM, NULL, bounds },
     CV_METRIC_END
 };

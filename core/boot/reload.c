@@ -1,5 +1,7 @@
 /* reload.c: a new configuration in a running process: checked as a whole, then swapped section by section. */
 #include "boot/runtime.h"
+#include "request/local.h"
+#include "tunnel/tunnel.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -174,11 +176,47 @@ static void swap_modules(struct runtime *r, struct generation *g)
     }
 }
 
+static void each_worker(struct runtime *r, errand_fn *fn, void *arg)
+{
+    for (size_t i = 0; i < r->n_workers; i++)
+        run_errand(r->workers[i], fn, arg);
+}
+
+static void follow_sse(struct cv_worker *w, void *arg)
+{
+    requests_heartbeat(w, arg);
+}
+
+static void turn_once(struct cv_worker *w, void *arg)
+{
+    (void)w, (void)arg;
+}
+
+/* The workers have the rules that follow from it when this returns, and are in no call that saw what was before. */
+static void follow_local(struct runtime *r)
+{
+    local_setup(generation_core(r->g, CORE_ORIGINS), generation_core(r->g, CORE_REWRITE));
+    tunnel_local_changed();
+    each_worker(r, turn_once, NULL);
+    local_settle();
+}
+
+static void swap_core(struct runtime *r, struct generation *g)
+{
+    exchange(&r->g->core[CORE_LOG], &g->core[CORE_LOG]);
+    bool origins = exchange(&r->g->core[CORE_ORIGINS], &g->core[CORE_ORIGINS]);
+    bool rewrite = exchange(&r->g->core[CORE_REWRITE], &g->core[CORE_REWRITE]);
+    if (origins || rewrite)
+        follow_local(r);
+    if (exchange(&r->g->core[CORE_SSE], &g->core[CORE_SSE]))
+        each_worker(r, follow_sse, r->g->core[CORE_SSE]->data);
+}
+
 static void put_in_force(struct runtime *r, struct generation *g)
 {
     struct problems none = { .n = 0 };
     size_t changes = compare(r->g, g, &(struct comparing){ .refused = &none, .log = true });
-    exchange(&r->g->core[CORE_LOG], &g->core[CORE_LOG]);
+    swap_core(r, g);
     r->verbose = false;
     swap_modules(r, g);
     reload_sweep(r);

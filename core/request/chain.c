@@ -68,6 +68,11 @@ static void open_origin(struct request *r)
                     "[access_headers] to the ini");
         return;
     }
+    if (req->rule && req->rule->barred.n) {
+        cv_req_fail(req, CV_E_DENIED, "rule %d is barred: " CV_STR_FMT, req->rule->index,
+                    CV_STR_ARG(req->rule->barred));
+        return;
+    }
     if (req->rule && req->rule->kind == CV_SERVICE_STATUS) {
         if (req->rule->implicit)
             cv_log(r->edge, CV_WARN, NULL,

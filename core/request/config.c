@@ -233,18 +233,20 @@ static enum cv_error start_rule(struct route_table *table, const struct config_l
     if (local->allow && !local->allow(local->arg, rule, why))
         return CV_E_DENIED;
     error = load_ca_pool(table, rule, why);
-    service_make_pool_key(&table->mem, rule);
+    service_make_pool_key(&table->mem, rule, local->generation);
     return error;
 }
 
-static enum cv_error start_rules(struct route_table *table, const struct config_local *local,
+static enum cv_error start_rules(struct route_table *table, const struct config_local *local, bool bar,
                                  struct reason *why)
 {
     for (struct cv_rule *rule = table->rules; rule < table->rules + table->n; rule++) {
         struct reason cause;
         reason_clear(&cause);
         enum cv_error error = start_rule(table, local, rule, &cause);
-        if (error) {
+        if (error && bar) {
+            rule->barred = bump_str(&table->mem, (struct cv_str){ cause.text, cause.n });
+        } else if (error) {
             reason_fail(why, "failed to start origin: Error starting local service ");
             reason_str(why, rule->service);
             reason_add(why, ": %s", cause.text);
@@ -291,13 +293,13 @@ struct route_table *config_none(const struct config_local *local)
     struct route_table *table = table_new();
     table->none = true;
     add_implicit_rule(table);
-    service_make_pool_key(&table->mem, table->rules);
+    service_make_pool_key(&table->mem, table->rules, local->generation);
     set_warp(table, &(struct raw_warp){ 0 }, local);
     return table;
 }
 
-enum cv_error config_read(struct cv_str document, const struct config_local *local,
-                          struct route_table **result, bool *started, struct reason *why)
+static enum cv_error read_document(struct cv_str document, const struct config_local *local, bool bar,
+                                   struct route_table **result, bool *started, struct reason *why)
 {
     *started = false;
     *result = NULL;
@@ -314,13 +316,27 @@ enum cv_error config_read(struct cv_str document, const struct config_local *loc
     if (!error) {
         set_warp(table, &raw.warp, local);
         *started = true;
-        error = start_rules(table, local, why);
+        error = start_rules(table, local, bar, why);
     }
     if (error)
         route_table_unref(table);
     else
         *result = table;
     return error;
+}
+
+enum cv_error config_read(struct cv_str document, const struct config_local *local,
+                          struct route_table **result, bool *started, struct reason *why)
+{
+    return read_document(document, local, false, result, started, why);
+}
+
+enum cv_error config_reread(struct cv_str document, const struct config_local *local,
+                            struct route_table **result, struct reason *why)
+{
+    bool started;
+    reason_clear(why);
+    return read_document(document, local, true, result, &started, why);
 }
 
 /* ---- versions ----------------------------------------------------------------------------------------- */

@@ -23,6 +23,7 @@ struct config_local {
      * May be NULL. */
     bool (*allow)(void *arg, const struct cv_rule *, struct reason *);
     void *arg;
+    unsigned generation; /* connections of one are none of the next's */
 };
 
 /* The table that is in force before any document: one rule, status 503. */
@@ -32,6 +33,10 @@ struct route_table *config_none(const struct config_local *);
  * success the caller owns the one reference to *table. */
 enum cv_error config_read(struct cv_str document, const struct config_local *, struct route_table **table,
                           bool *started, struct reason *);
+/* A document that was accepted before, under other local settings: a rule whose service cannot be started any more is
+ * barred (cv_rule.barred), and the others serve on. */
+enum cv_error config_reread(struct cv_str document, const struct config_local *, struct route_table **table,
+                            struct reason *);
 
 /* ---- versions (§16.1) --------------------------------------------------------------------------------- */
 

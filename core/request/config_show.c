@@ -116,12 +116,19 @@ static void diff_str(struct cv_buf *buf, const char *what, struct cv_str from, s
     add_str(buf, to.n ? to : CV_STR("(none)"));
 }
 
+static struct cv_str target_of(const struct cv_rule *rule)
+{
+    return rule->target.unix_path.n ? rule->target.unix_path : rule->target.authority;
+}
+
 /* Each difference begins with ", ". */
 static void diff_rule(struct cv_buf *buf, const struct cv_rule *from, const struct cv_rule *to)
 {
     diff_str(buf, "hostname", from->hostname, to->hostname);
     diff_str(buf, "path", from->path, to->path);
     diff_str(buf, "service", from->service, to->service);
+    if (cv_str_eq(from->service, to->service)) /* it is to be found elsewhere from here */
+        diff_str(buf, "target", target_of(from), target_of(to));
     settings_write_diff(buf, &from->settings, &to->settings);
 }
 

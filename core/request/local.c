@@ -9,7 +9,8 @@
 const struct cv_option rewrite_options[] = {
     CV_OPT(struct rewrite_conf, map, "",
            "Services of the remote configuration that are to be found elsewhere, as a URL without path or "
-           "unix:PATH. Usually each on a line of its own: http://router:8080 = http://127.0.0.1:8080"),
+           "unix:PATH. Usually each on a line of its own: http://router:8080 = http://127.0.0.1:8080",
+           .flags = CV_LIVE),
     CV_OPT_END
 };
 
@@ -67,7 +68,9 @@ static void read_rewrites(const struct cv_list *map)
 
 void local_setup(const struct origins_conf *origins, const struct rewrite_conf *rewrite)
 {
-    local_free();
+    unsigned generation = local.generation + 1;
+    bump_free(&memory);
+    local = (struct config_local){ .generation = generation };
     reach_setup(origins);
     read_rewrites(&rewrite->map);
     local.allow = reach_rule;
@@ -75,9 +78,14 @@ void local_setup(const struct origins_conf *origins, const struct rewrite_conf *
     local.max_active_flows = local.has_max_active_flows ? (uint64_t)origins->max_active_flows : 0;
 }
 
+void local_settle(void)
+{
+    reach_settle();
+}
+
 void local_free(void)
 {
-    reach_setup(NULL);
+    reach_free();
     bump_free(&memory);
     local = (struct config_local){ 0 };
 }

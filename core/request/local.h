@@ -16,8 +16,11 @@ struct rewrite_conf {
 extern const struct cv_option rewrite_options[];
 enum cv_error rewrite_check(const void *conf, struct cv_err *);
 
-/* Main thread, before the workers. Both have been checked and outlive their use. */
+/* Main thread; in force when it returns, for tables that are made from then on (orchestrator_reread()) and for addresses
+ * that are dialled. Both have been checked and outlive their use, until the next call. */
 void local_setup(const struct origins_conf *, const struct rewrite_conf *);
+/* Every thread has ended the call that it was in since the last setup. */
+void local_settle(void);
 void local_free(void);
 /* What configurations are read with; before local_setup() nothing is rewritten and nothing refused. */
 struct config_local;

@@ -5,6 +5,8 @@
 #include <arpa/inet.h>
 #include <limits.h>
 #include <netinet/in.h>
+#include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 
 const struct cv_option origins_options[] = {
@@ -15,11 +17,12 @@ const struct cv_option origins_options[] = {
            "that port anywhere, [fd00::/8]:80), or unix:PATH. "
            "Metadata services (169.254.0.0/16, fd00:ec2::254) are "
            "reached only if an address or network of theirs "
-           "is listed."),
+           "is listed.",
+           .flags = CV_LIVE),
     CV_OPT(struct origins_conf, max_active_flows, "-1",
            "Most private-network streams at a time, instead of what the remote "
            "configuration says (maxActiveFlows). 0: no limit. -1: as it says.",
-           .min = -1, .max = INT_MAX),
+           .flags = CV_LIVE, .min = -1, .max = INT_MAX),
     CV_OPT_END
 };
 
@@ -31,11 +34,19 @@ struct entry {
     uint16_t port; /* 0: any */
 };
 struct policy {
+    struct policy *before; /* what it replaced, while somebody may still read that */
     struct bump mem;
     struct entry *v;
     size_t n;
 };
-static struct policy policy;
+static _Atomic(struct policy *) in_force; /* immutable once it is here; NULL: anything may be reached */
+
+static const struct policy *policy_now(void)
+{
+    static const struct policy none = { .n = 0 };
+    const struct policy *p = atomic_load_explicit(&in_force, memory_order_acquire);
+    return p ? p : &none;
+}
 
 /* ---- addresses --------------------------------------------------------------------------------------- */
 
@@ -208,9 +219,35 @@ enum cv_error origins_check(const void *opaque, struct cv_err *err)
 
 void reach_setup(const struct origins_conf *conf)
 {
-    policy_free(&policy);
-    if (conf)
-        CV_ASSERT(!policy_read(&policy, &conf->allow));
+    static const struct cv_list anything = { NULL, 0 };
+    struct policy *p = cv_xcalloc(1, sizeof(*p));
+    CV_ASSERT(!policy_read(p, conf ? &conf->allow : &anything));
+    p->before = atomic_load(&in_force);
+    atomic_store_explicit(&in_force, p, memory_order_release);
+}
+
+static void forget(struct policy *p)
+{
+    while (p) {
+        struct policy *before = p->before;
+        policy_free(p);
+        free(p);
+        p = before;
+    }
+}
+
+void reach_settle(void)
+{
+    struct policy *p = atomic_load(&in_force);
+    if (!p)
+        return;
+    forget(p->before);
+    p->before = NULL;
+}
+
+void reach_free(void)
+{
+    forget(atomic_exchange(&in_force, NULL));
 }
 
 /* ---- asking it ---------------------------------------------------------------------------------------- */
@@ -237,8 +274,9 @@ static const struct cv_ip_rule metadata[] = {
 /* A network that merely includes them, as 0.0.0.0/0, does not name them. */
 static bool reaches_metadata(const struct cv_ip_rule *service, const struct address *a)
 {
-    for (size_t i = 0; i < policy.n; i++) {
-        const struct entry *e = &policy.v[i];
+    const struct policy *p = policy_now();
+    for (size_t i = 0; i < p->n; i++) {
+        const struct entry *e = &p->v[i];
         if (e->net.bits >= service->bits && net_holds(&e->net, a) && covers_port(e, a->port))
             return true;
     }
@@ -247,46 +285,50 @@ static bool reaches_metadata(const struct cv_ip_rule *service, const struct addr
 
 bool cv_may_reach(struct cv_str host, const struct sockaddr_storage *addr)
 {
+    const struct policy *p = policy_now();
     struct address a = address_of(addr);
     for (size_t i = 0; i < sizeof(metadata) / sizeof(metadata[0]); i++)
         if (net_holds(&metadata[i], &a))
             return reaches_metadata(&metadata[i], &a);
-    for (size_t i = 0; i < policy.n; i++) {
-        const struct entry *e = &policy.v[i];
+    for (size_t i = 0; i < p->n; i++) {
+        const struct entry *e = &p->v[i];
         if (covers_port(e, a.port) && (names_host(e, host) || net_holds(&e->net, &a)))
             return true;
     }
-    return policy.n == 0;
+    return p->n == 0;
 }
 
 bool cv_may_reach_name(struct cv_str host, uint16_t port)
 {
+    const struct policy *p = policy_now();
     struct sockaddr_storage addr;
     if (address_parse(host, port, &addr))
         return cv_may_reach(host, &addr);
-    for (size_t i = 0; i < policy.n; i++)
-        if (covers_port(&policy.v[i], port) && names_host(&policy.v[i], host))
+    for (size_t i = 0; i < p->n; i++)
+        if (covers_port(&p->v[i], port) && names_host(&p->v[i], host))
             return true;
-    return policy.n == 0;
+    return p->n == 0;
 }
 
 /* Whether a name may be looked up at all. */
 static bool may_resolve(struct cv_str host, uint16_t port)
 {
-    for (size_t i = 0; i < policy.n; i++) {
-        const struct entry *e = &policy.v[i];
+    const struct policy *p = policy_now();
+    for (size_t i = 0; i < p->n; i++) {
+        const struct entry *e = &p->v[i];
         if (covers_port(e, port) && (names_host(e, host) || e->net.family != AF_UNSPEC))
             return true;
     }
-    return policy.n == 0;
+    return p->n == 0;
 }
 
 static bool may_open(struct cv_str path)
 {
-    for (size_t i = 0; i < policy.n; i++)
-        if (policy.v[i].unix_path.n > 0 && cv_str_eq(policy.v[i].unix_path, path))
+    const struct policy *p = policy_now();
+    for (size_t i = 0; i < p->n; i++)
+        if (p->v[i].unix_path.n > 0 && cv_str_eq(p->v[i].unix_path, path))
             return true;
-    return policy.n == 0;
+    return p->n == 0;
 }
 
 static bool may_have(const struct cv_rule *rule)

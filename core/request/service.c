@@ -181,14 +181,14 @@ static uint64_t digest(struct cv_str s)
 }
 
 /* A JSON list, so that no two sets of values read the same. */
-void service_make_pool_key(struct bump *mem, struct cv_rule *rule)
+void service_make_pool_key(struct bump *mem, struct cv_rule *rule, unsigned generation)
 {
     const struct cv_target *target = &rule->target;
     const struct cv_settings *set = &rule->settings;
     const struct cv_str texts[] = { target->scheme, target->host, target->unix_path, set->origin_server_name,
                                     set->ca_pool };
     struct cv_buf key = { 0 };
-    gojson_write(&key, "[%d,%u,%d,%d,%d,%d,%llu", rule->kind, target->port, target->tls,
+    gojson_write(&key, "[%u,%d,%u,%d,%d,%d,%d,%llu", generation, rule->kind, target->port, target->tls,
                  set->match_sni_to_host, set->no_tls_verify, set->http2_origin,
                  (unsigned long long)digest(rule->ca_pem));
     gojson_write(&key, ",%lld,%lld,%lld", (long long)set->tcp_keep_alive, (long long)set->keep_alive_timeout,

@@ -14,5 +14,5 @@ enum cv_error service_redirect(struct bump *, struct cv_str to, struct cv_rule *
 /* Does this kind of service open HTTP connections, to which all of the settings apply? */
 bool service_is_http(enum cv_service);
 /* Fills in pool_key; the rule is otherwise complete. */
-void service_make_pool_key(struct bump *, struct cv_rule *);
+void service_make_pool_key(struct bump *, struct cv_rule *, unsigned generation);
 #endif

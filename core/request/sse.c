@@ -11,12 +11,14 @@ const struct cv_option sse_options[] = {
         struct sse_conf, heartbeat, "0s",
         "How long a text/event-stream may lie still before it gets a sign of life between two events: a "
         "comment, or on /v1/messages the event ping. The edge cuts what is still for about 100 s; 15s suits. "
-        "0: never."),
+        "0: never.",
+        .flags = CV_LIVE),
     CV_OPT(
         struct sse_conf, early_head, "0s",
         "After how long without an answer the visitor gets the head of an event stream, if the request asked "
         "for one: by \"stream\": true in its JSON or by its Accept. An origin that then answers otherwise is "
-        "told of by an event. The edge gives up after about 100 s; 60s suits. Needs heartbeat. 0: never."),
+        "told of by an event. The edge gives up after about 100 s; 60s suits. Needs heartbeat. 0: never.",
+        .flags = CV_LIVE),
     CV_OPT_END
 };
 
@@ -118,7 +120,7 @@ static void on_timer(struct cv_timer *timer)
     struct sse *s = CV_OWNER(timer, struct sse, timer);
     struct cv_pipe *down = s->r->pub.down;
     bool still = cv_now(s->r->edge) - s->moved >= pause_of(s);
-    if (cv_pipe_finished(down))
+    if (cv_pipe_finished(down) || pause_of(s) == 0) /* a reload has switched it off */
         return;
     if (still && is_between_events(s) && cv_pipe_held(down) == 0)
         insert_sign(s);

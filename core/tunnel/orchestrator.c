@@ -29,6 +29,7 @@ static struct {
     struct cv_worker *const *workers;
     size_t n_workers;
     struct config_versions versions;
+    struct cv_str document; /* that the rules in force were read from, owned; {NULL, 0}: none */
     bool has_rules;
     struct update *first, **last; /* the first is under way while waiting > 0 */
     size_t waiting;               /* workers that have not yet the newest rules */
@@ -74,13 +75,19 @@ static void read_roots(const struct route_table *table)
 void orchestrator_publish(void)
 {
     read_roots(self.versions.table);
-    self.waiting = self.n_workers;
+    self.waiting += self.n_workers;
     tally_rules(self.versions.table);
     for (size_t i = 0; i < self.n_workers; i++) {
         struct delivery *d = cv_xmalloc(sizeof(*d));
         *d = (struct delivery){ self.workers[i], self.main, route_table_ref(self.versions.table) };
         cv_post(d->worker, run_delivery, d);
     }
+}
+
+static void set_document(struct cv_str document)
+{
+    free((char *)self.document.p);
+    self.document = (struct cv_str){ cv_xmemdup0(document.p, document.n), document.n };
 }
 
 /* ---- the file ------------------------------------------------------------------------------------------ */
@@ -109,6 +116,7 @@ static enum cv_error use_kept(int32_t version, struct cv_str document, struct cv
     struct reason why;
     if (config_update(&self.versions, version, document, local_config(), &why) != CONFIG_APPLIED)
         return cv_fail(err, CV_E_CONF, "%s: %s", self.keep, why.text);
+    set_document(document);
     self.has_rules = true;
     cv_gauge_set(metric(M_CONFIG_VERSION, NULL), version);
     return CV_OK;
@@ -167,16 +175,22 @@ static void log_refusal(const struct update *u, enum config_verdict verdict, con
              verdict == CONFIG_BAD ? "Failed to deserialize new configuration" : "Failed to update ingress");
 }
 
-static void log_applied(const struct update *u, const struct route_table *before)
+static void log_changes(const struct route_table *before)
 {
     struct cv_buf diff = { 0 };
     config_write_diff(&diff, before, self.versions.table, DIFF_BYTES);
     struct cv_str changes = { (const char *)diff.p, diff.n };
+    if (changes.n)
+        log_line(CV_INFO, CV_FIELDS(CV_I("version", self.versions.applied), CV_S("changes", changes)),
+                 "Rules changed");
+    cv_buf_free(&diff);
+}
+
+static void log_applied(const struct update *u, const struct route_table *before)
+{
     log_line(CV_INFO, CV_FIELDS(CV_I("version", u->version), CV_S("config", u->config)),
              "Updated to new configuration");
-    if (changes.n)
-        log_line(CV_INFO, CV_FIELDS(CV_I("version", u->version), CV_S("changes", changes)), "Rules changed");
-    cv_buf_free(&diff);
+    log_changes(before);
 }
 
 static void count_update(enum config_verdict verdict)
@@ -197,6 +211,7 @@ static bool apply(const struct update *u)
     count_update(verdict);
     if (verdict == CONFIG_APPLIED) {
         self.has_rules = true;
+        set_document(u->config);
         log_applied(u, before);
         cv_gauge_set(metric(M_CONFIG_VERSION, NULL), self.versions.applied);
         cv_gauge_set(metric(M_CULVERT_CONFIG_TIME, NULL), time(NULL));
@@ -212,6 +227,35 @@ static bool apply(const struct update *u)
     }
     route_table_unref(before);
     return verdict == CONFIG_APPLIED && self.waiting > 0;
+}
+
+/* ---- the same rules under other local settings ----------------------------------------------------------- */
+
+static struct route_table *read_again(void)
+{
+    struct route_table *table = NULL;
+    struct reason why;
+    if (!self.document.p)
+        return config_none(local_config());
+    if (config_reread(self.document, local_config(), &table, &why) != CV_OK)
+        log_line(CV_ERROR, CV_FIELDS(CV_S("error", cv_str_of(why.text))), "The rules stay as they are");
+    return table;
+}
+
+void orchestrator_reread(void)
+{
+    struct route_table *before = self.versions.table, *table = read_again();
+    if (!table)
+        return;
+    self.versions.table = table;
+    log_changes(before);
+    for (const struct cv_rule *rule = table->rules; rule < table->rules + table->n; rule++)
+        if (rule->barred.n)
+            log_line(CV_WARN,
+                     CV_FIELDS(CV_I("ingressRule", rule->index), CV_S("originService", rule->service)),
+                     "Requests of this rule are refused from now on: " CV_STR_FMT, CV_STR_ARG(rule->barred));
+    route_table_unref(before);
+    orchestrator_publish();
 }
 
 /* ---- the queue ----------------------------------------------------------------------------------------- */
@@ -283,6 +327,7 @@ void orchestrator_setup(struct cv_worker *main, struct cv_worker *const *workers
     self.waiting = 0;
     under_way = NULL;
     self.has_rules = false;
+    self.document = (struct cv_str){ NULL, 0 };
     self.keep = NULL;
     self.keep_failed = false;
     config_versions_init(&self.versions, local_config());
@@ -296,6 +341,8 @@ void orchestrator_free(void)
     }
     under_way = NULL;
     config_versions_free(&self.versions);
+    free((char *)self.document.p);
+    self.document = (struct cv_str){ NULL, 0 };
     free(self.keep);
     self.keep = NULL;
     self.waiting = 0;
@@ -312,6 +359,7 @@ static enum cv_error use_document(struct cv_str document, const char *option, st
         return cv_fail(err, CV_E_CONF, "%s: %s", option, why.text);
     route_table_unref(self.versions.table);
     self.versions.table = table;
+    set_document(document);
     self.has_rules = true;
     return CV_OK;
 }

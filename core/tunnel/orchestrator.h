@@ -23,8 +23,11 @@ enum cv_error orchestrator_local_file(const char *name, struct cv_err *);
 /* From now on what is applied is kept in that file (last_config.h); what an earlier process kept there is in force at
  * once, as if the edge had sent it. No file yet: CV_OK. An error says why what is there is of no use. */
 enum cv_error orchestrator_keep(const char *file, struct cv_err *);
-/* Hands the rules to the workers for the first time. */
+/* Hands the rules in force to the workers. */
 void orchestrator_publish(void);
+/* The local settings (request/local.h) have changed: the document in force is read again and handed out. A rule that they
+ * refuse now is barred, the others serve on. */
+void orchestrator_reread(void);
 /* Updates wait for one another; done comes when every worker has the new rules, or at once when the update is refused
  * or old. */
 void orchestrator_update(int32_t version, struct cv_str config, config_done_fn *done, void *arg);

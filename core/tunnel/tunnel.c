@@ -581,6 +581,11 @@ enum cv_error tunnel_start(struct cv_err *err)
     return CV_OK;
 }
 
+void tunnel_local_changed(void)
+{
+    orchestrator_reread();
+}
+
 /* ---- the end, and what others may ask -------------------------------------------------------------------- */
 
 void tunnel_shutdown(const char *why)

@@ -75,6 +75,8 @@ struct tunnel_setup {
 enum cv_error tunnel_prepare(const struct tunnel_setup *, struct cv_err *);
 /* After every module's start(): publishes the rules, begins to dial (when enabled). */
 enum cv_error tunnel_start(struct cv_err *);
+/* The local settings of request/local.h have changed: the rules follow. The workers have them in their next turn. */
+void tunnel_local_changed(void);
 /* First signal: unregister, finish, then ended(0) (docs/protocol.md §15). `why` names the signal for the log:
  * "terminated", "interrupt". */
 void tunnel_shutdown(const char *why);

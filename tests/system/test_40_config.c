@@ -1,6 +1,7 @@
 /* test_40_config.c: configurations pushed by the edge: new, refused, old, and while requests run. */
 #include "scene.h"
 
+#include <signal.h>
 #include <unistd.h>
 #include <yyjson.h>
 
@@ -219,7 +220,62 @@ static void a_folder_that_cannot_be_written_to_is_told_once(void)
     scene_stop(t);
 }
 
-SUITE(system_40_config, TEST(running_requests_end_under_the_rules_they_began_with),
+/* ---- what is said here changes, while the rules stay ------------------------------------------------------ */
+
+static void reload_with(struct scene *t, const char *ini)
+{
+    char file[96];
+    snprintf(file, sizeof(file), "%s/ini", t->dir);
+    FILE *f = fopen(file, "we");
+    CU_ASSERT_FATAL(f && fputs(ini, f) >= 0 && fclose(f) == 0);
+    process_forget(t->culvert);
+    process_signal(t->culvert, SIGHUP);
+    CU_ASSERT_TRUE(process_says(t->culvert, "Configuration reloaded", PATIENCE_MS));
+}
+
+static void a_reload_of_origins_and_rewrite_reaches_the_rules_in_force(void)
+{
+    for (each_transport(transport)) {
+        static struct http1 running;
+        struct cv_buf body = { 0 };
+        sem_init(&go, 0, 0);
+        struct scene *t = scene_start(&(struct setup){
+            .transport = transport, .origin = in_two_halves, .ini = "[origins]\nallow = 127.0.0.1\n" });
+        CU_ASSERT_TRUE_FATAL(scene_open(t, &running, "GET", "/", NULL) && http1_answer(&running, "GET"));
+
+        reload_with(t, "[origins]\nallow = 10.0.0.0/8\n");
+        CU_ASSERT_TRUE(
+            process_says(t->culvert, "Requests of this rule are refused from now on", PATIENCE_MS));
+        struct answer a = scene_get(t, "/");
+        CHECK_STATUS(a, strcmp(transport, "quic") == 0 ? 502
+                                                       : 403); /* its failures have no status of their own */
+        CHECK_HOLDS(a.head, "Culvert-Error: connector_denied");
+        answer_free(&a);
+
+        char ini[160]; /* the rule's service is found where nobody listens */
+        snprintf(ini, sizeof(ini), "[rewrite]\nhttp://127.0.0.1:%u = unix:/nonexistent\n",
+                 origin_port(t->origin));
+        reload_with(t, ini);
+        char *said = process_output(t->culvert);
+        CHECK_HOLDS(said, " → /nonexistent");
+        free(said);
+        CU_ASSERT_EQUAL(status_of(t, "/"), 502);
+
+        reload_with(t, "[origins]\nallow = 127.0.0.0/8\n");
+        sem_post(&go); /* of whichever of the two waits first */
+        sem_post(&go);
+        CU_ASSERT_EQUAL(status_of(t, "/"), 200);
+        CU_ASSERT_EQUAL(http1_read_all(&running, &body), 0);
+        CU_ASSERT(body.n == 10 && memcmp(body.p, "0123456789", 10) == 0);
+        CU_ASSERT_EQUAL(scene_metric(t, "cloudflared_orchestration_config_version"), 1);
+        cv_buf_free(&body);
+        http1_close(&running);
+        scene_stop(t);
+    }
+}
+
+SUITE(system_40_config, TEST(a_reload_of_origins_and_rewrite_reaches_the_rules_in_force),
+      TEST(running_requests_end_under_the_rules_they_began_with),
       TEST(what_is_wrong_is_refused_and_what_is_old_ignored), TEST(the_configuration_in_force_can_be_read),
       TEST(a_restart_serves_the_last_configuration_before_the_edge_sends_one),
       TEST(a_folder_that_cannot_be_written_to_is_told_once));

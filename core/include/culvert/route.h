@@ -90,6 +90,7 @@ struct cv_rule {
     bool access_required;      /* settings.access is the rule's own and must be enforced */
     struct cv_ip_rules policy; /* CV_SERVICE_SOCKS */
     struct cv_str ca_pem;      /* content of settings.ca_pool, read when the table was made */
+    struct cv_str barred;      /* why its service is not to be used any more; the core refuses its requests */
     struct cv_str pool_key;    /* two rules whose keys are equal may share idle connections */
     struct cv_settings settings;
     const struct cv_pattern *pattern; /* compiled `path`, or NULL */

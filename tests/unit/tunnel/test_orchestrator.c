@@ -1,5 +1,6 @@
 /* test_orchestrator.c: versions against the recorded sequence; answers that wait for every worker. */
 #include "harness.h"
+#include "request/local.h"
 #include "request/route.h"
 #include "suite.h"
 #include "tunnel/orchestrator.h"
@@ -200,7 +201,60 @@ static void serves_without_a_kept_configuration_that_is_of_no_use(void)
     }
 }
 
-SUITE(orchestrator, TEST(follows_the_recorded_sequence), TEST(answers_only_when_the_workers_follow),
-      TEST(what_waits_at_the_end_is_let_go), TEST(has_rules_of_its_own_before_the_first),
-      TEST(serves_after_a_restart_what_was_applied_before),
+/* ---- other local settings -------------------------------------------------------------------------------- */
+
+static void allow(const char *what)
+{
+    static struct cv_str list[1];
+    list[0] = cv_str_of(what);
+    local_setup(&(struct origins_conf){ { list, *what ? 1 : 0 }, -1 }, &(struct rewrite_conf){ { NULL, 0 } });
+}
+
+static void rules_are_judged_again_when_the_local_settings_change(void)
+{
+    begin();
+    update(7, CV_STR("{\"ingress\":[{\"path\":\"x\",\"service\":\"http://127.0.0.1:1\"},"
+                     "{\"service\":\"http://10.0.0.1:1\"}]}"));
+    struct cv_str key = h->worker->routes->rules[0].pool_key;
+    char before[256];
+    snprintf(before, sizeof(before), CV_STR_FMT, CV_STR_ARG(key));
+    allow("127.0.0.1");
+    orchestrator_reread();
+    harness_turn(h);
+    local_settle();
+    const struct cv_rule *rules = h->worker->routes->rules;
+    CU_ASSERT_EQUAL(orchestrator_version(), 7);
+    CU_ASSERT_EQUAL(rules[0].barred.n, 0);
+    CU_ASSERT(rules[1].barred.n > 0 && strstr(rules[1].barred.p, "10.0.0.1:1 is not among the targets"));
+    CU_ASSERT_FALSE(cv_str_eq(rules[0].pool_key, cv_str_of(before))); /* its old connections are not used */
+    update(
+        8,
+        CV_STR("{\"ingress\":[{\"service\":\"http://10.0.0.1:1\"}]}")); /* a new one is refused as a whole */
+    CU_ASSERT_EQUAL(applied, 7);
+    CU_ASSERT_PTR_NOT_NULL(strstr(error, "is not among the targets"));
+    allow("");
+    orchestrator_reread();
+    harness_turn(h);
+    local_settle();
+    CU_ASSERT_EQUAL(h->worker->routes->rules[1].barred.n, 0);
+    end();
+    local_free();
+}
+
+static void without_rules_there_is_nothing_to_judge(void)
+{
+    begin();
+    allow("127.0.0.1");
+    orchestrator_reread();
+    harness_turn(h);
+    CU_ASSERT_TRUE(h->worker->routes->none);
+    CU_ASSERT_FALSE(orchestrator_has_rules());
+    end();
+    local_free();
+}
+
+SUITE(orchestrator, TEST(rules_are_judged_again_when_the_local_settings_change),
+      TEST(without_rules_there_is_nothing_to_judge), TEST(follows_the_recorded_sequence),
+      TEST(answers_only_when_the_workers_follow), TEST(what_waits_at_the_end_is_let_go),
+      TEST(has_rules_of_its_own_before_the_first), TEST(serves_after_a_restart_what_was_applied_before),
       TEST(serves_without_a_kept_configuration_that_is_of_no_use), TEST(reads_rules_from_a_file));

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -12,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LAST_MOMENT_S = 2 };
+enum { LAST_MOMENT_S = 2, LOOK_MS = 100 };
 
 struct access_log_writer {
     char *path; /* NULL: fd is not ours */
@@ -23,6 +25,7 @@ struct access_log_writer {
     pthread_cond_t news;
     struct cv_buf waiting;
     bool ends;
+    _Atomic bool gives_up;
     _Atomic unsigned failures;
 };
 
@@ -51,11 +54,28 @@ static void follow_name(struct access_log_writer *w)
     w->fd = fd;
 }
 
+/* Lines that a pipe takes as a whole, so that they do not mix with those of others: all but one too long for it. */
+static size_t whole_lines(const uint8_t *p, size_t n)
+{
+    const uint8_t *end = n > PIPE_BUF ? memrchr(p, '\n', PIPE_BUF) : NULL;
+    return end ? (size_t)(end - p) + 1 : n < PIPE_BUF ? n : PIPE_BUF;
+}
+
+/* A pipe that is writable takes so much without a wait. False: nobody reads, and the end has come. */
+static bool wait_until_writable(struct access_log_writer *w)
+{
+    struct pollfd p = { .fd = w->fd, .events = POLLOUT };
+    while (!w->gives_up)
+        if (poll(&p, 1, LOOK_MS) > 0)
+            return true;
+    return false;
+}
+
 static void write_lines(struct access_log_writer *w, const struct cv_buf *b)
 {
     follow_name(w);
-    for (size_t at = 0; at < b->n;) {
-        ssize_t n = write(w->fd, b->p + at, b->n - at);
+    for (size_t at = 0; at < b->n && wait_until_writable(w);) {
+        ssize_t n = write(w->fd, b->p + at, whole_lines(b->p + at, b->n - at));
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0) {
@@ -142,22 +162,31 @@ struct access_log_writer *access_log_writer_new(const char *to, size_t limit, st
     return w;
 }
 
-/* A pipe that nobody reads holds up this thread, not the end of the process. */
+static bool has_ended(struct access_log_writer *w)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += LAST_MOMENT_S;
+    return pthread_timedjoin_np(w->thread, NULL, &until) == 0;
+}
+
+/* What holds up the thread does not hold up the end of the process: it may be left behind. */
 void access_log_writer_free(struct access_log_writer *w)
 {
     pthread_mutex_lock(&w->lock);
     w->ends = true;
     pthread_cond_signal(&w->news);
     pthread_mutex_unlock(&w->lock);
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += LAST_MOMENT_S;
-    if (pthread_timedjoin_np(w->thread, NULL, &until) != 0) {
-        pthread_cancel(w->thread); /* in write(): what it holds is lost with the process */
-        pthread_join(w->thread, NULL);
+    bool ended = has_ended(w);
+    w->gives_up = true;
+    if (!ended && !has_ended(w)) {
+        pthread_detach(w->thread);
+        return;
     }
     if (w->path)
         close(w->fd);
+    pthread_cond_destroy(&w->news);
+    pthread_mutex_destroy(&w->lock);
     cv_buf_free(&w->waiting);
     free(w->path);
     free(w);

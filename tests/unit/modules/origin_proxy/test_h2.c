@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static struct rig *rig_of_h2(void)
@@ -472,12 +473,73 @@ static void what_is_not_http2_is_an_error(void)
     rig_free(r);
 }
 
+static void an_origin_that_does_not_answer_is_given_up(void)
+{
+    struct rig *r = rig_of_h2();
+    struct rig_seen seen;
+    r->conf.first_byte_timeout = (struct cv_ms){ 20 };
+    get(r, "/", &seen);
+    struct h2_origin *o = h2_origin_accept(r);
+    CU_ASSERT(h2_origin_until(o, &seen.closed));
+    CU_ASSERT(seen.status == 504 && seen.error == CV_E_TIMEOUT);
+    CU_ASSERT(h2_origin_until(o, &o->streams[0].reset));
+    h2_origin_free(o);
+    rig_free(r);
+}
+
+/* What a server may say of stream 1, and then some bytes of it others. */
+static void whatever_an_origin_says_harms_nobody(void)
+{
+    static const char good[] = "\0\0\0\4\0\0\0\0\0" /* SETTINGS */
+                               "\0\0\0\4\1\0\0\0\0" /* and of ours */
+                               "\0\0\5\1\4\0\0\0\1\x08\3"
+                               "103"                                  /* HEADERS: 103 */
+                               "\0\0\6\1\4\0\0\0\1\x88\0\1a\1b"       /* HEADERS: 200 */
+                               "\0\0\10\6\0\0\0\0\0pingping"          /* PING */
+                               "\0\0\5\0\0\0\0\0\1hello"              /* DATA */
+                               "\0\0\4\10\0\0\0\0\1\0\0\1\0"          /* WINDOW_UPDATE */
+                               "\0\0\5\1\5\0\0\0\1\0\1x\1y"           /* HEADERS: trailers */
+                               "\0\0\4\3\0\0\0\0\1\0\0\0\7"           /* RST_STREAM */
+                               "\0\0\10\7\0\0\0\0\0\0\0\0\1\0\0\0\0"; /* GOAWAY */
+    struct rig *r = rig_of_h2();
+    unsigned well = 0;
+    uint32_t dice = 1;
+    for (int i = 0; i < 300; i++) {
+        char said[sizeof(good) - 1];
+        struct rig_seen seen;
+        memcpy(said, good, sizeof(said));
+        for (int changes = i % 4; changes > 0; changes--) {
+            dice = dice * 1664525u + 1013904223u;
+            said[(dice >> 16) % sizeof(said)] = (char)(dice >> 8 & 0xff);
+        }
+        struct cv_req *req = get(r, "/", &seen);
+        int fd = rig_accept(r);
+        CU_ASSERT_EQUAL(send(fd, said, sizeof(said), MSG_NOSIGNAL), (ssize_t)sizeof(said));
+        shutdown(fd, SHUT_WR);
+        for (int turns = 0; turns < 2000 && !seen.ended && !seen.closed; turns++) {
+            rig_turn(r);
+            if (!nobody_comes(r) ||
+                turns == 1999) /* it is sent again, if the origin seems not to have begun */
+                cv_req_fail(req, CV_E_CANCEL, "the visitor left");
+        }
+        CU_ASSERT(seen.ended || seen.closed);
+        close(fd);
+        well += seen.ended && strcmp(seen.trailers, "x=y ") == 0;
+        rig_seen_free(&seen);
+        rig_turn(r);
+    }
+    CU_ASSERT(well >= 75);
+    CU_ASSERT_EQUAL(rig_worker(r)->idle, 0);
+    rig_free(r);
+}
+
 SUITE(origin_h2, TEST(requests_share_a_connection), TEST(grpc_talks_both_ways_and_ends_in_trailers),
       TEST(much_passes_both_ways_within_the_windows), TEST(resets_pass_both_ways),
       TEST(a_refused_stream_is_sent_again_once), TEST(a_reset_for_another_reason_is_not_sent_again),
       TEST(no_more_streams_than_the_origin_takes), TEST(bodies_are_there_only_where_they_may_be),
       TEST(a_response_of_trailers_alone_has_them_in_its_head), TEST(a_broken_response_is_reset),
       TEST(interim_responses_are_few), TEST(a_flood_of_pings_ends_the_connection),
+      TEST(an_origin_that_does_not_answer_is_given_up), TEST(whatever_an_origin_says_harms_nobody),
       TEST(a_request_whose_body_has_left_is_not_sent_again),
       TEST(a_connection_that_is_going_finishes_what_it_took),
       TEST(a_kept_connection_that_closes_costs_nothing), TEST(nobody_at_home_fails_all_who_wait),

@@ -185,7 +185,8 @@ static void on_head(struct origin_exchange *x)
         origin_exchange_fail(x, CV_E_LIMIT, "more interim responses than a request can need");
 }
 
-/* An origin that keeps this side busy with frames that carry nothing is left. nghttp2 bounds what it answers with. */
+/* An origin that keeps this side busy with frames that carry nothing is left. nghttp2 bounds what it answers with,
+ * and says nothing of unknown types: they cost their reading. */
 static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *user)
 {
     struct origin_h2 *c = user;

@@ -176,9 +176,10 @@ bench: all $(SIM) $(TOOLS)  ## load, memory and latency
 	$(Q)tools/deps --tool h2load:nghttp2-client
 	$(Q)tests/bench/run $(B)
 
-docs: all  ## conf/culvert.full.ini, docs/options.md and docs/man anew, from the program's tables
+docs: all  ## conf/culvert.full.ini, docs/options.md, docs/metrics.md and docs/man anew, from the program's tables
 	$(Q)$(B)/culvert --options ini >conf/culvert.full.ini
 	$(Q)$(B)/culvert --options markdown >docs/options.md
+	$(Q)$(B)/culvert --options metrics >docs/metrics.md
 	$(Q)mkdir -p docs/man
 	$(Q)$(B)/culvert manual culvert >docs/man/culvert.8
 	$(Q)$(B)/culvert manual culvert.ini >docs/man/culvert.ini.5

@@ -50,6 +50,7 @@ static int obey(const struct command *c)
     case COMMAND_MODULES: return manual_modules(c, stdout);
     case COMMAND_OPTIONS_INI: return manual_ini(c, stdout);
     case COMMAND_OPTIONS_MARKDOWN: return manual_markdown(c, stdout);
+    case COMMAND_OPTIONS_METRICS: return manual_metrics(c, stdout);
     case COMMAND_DOCTOR: return doctor_run(c);
     case COMMAND_WORD: return command_run(c);
     case COMMAND_DONE: break;

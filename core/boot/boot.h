@@ -158,6 +158,7 @@ enum command_what {
     COMMAND_MODULES,
     COMMAND_OPTIONS_INI,
     COMMAND_OPTIONS_MARKDOWN,
+    COMMAND_OPTIONS_METRICS,
     COMMAND_DOCTOR,
     COMMAND_WORD, /* `word` is answered: its arguments are argc, argv */
     COMMAND_DONE, /* help or version was printed, or usage was wrong: exit with `status` */
@@ -295,6 +296,7 @@ static inline const void *generation_core(const struct generation *g, unsigned s
  * stderr). */
 int manual_ini(const struct command *, FILE *);
 int manual_markdown(const struct command *, FILE *);
+int manual_metrics(const struct command *, FILE *);
 int manual_modules(const struct command *, FILE *);
 /* manpage.c, completion.c: the words manual and completion: arguments name the page or the shell. */
 int manual_page(const struct command *);

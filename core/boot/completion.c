@@ -32,7 +32,7 @@ static const char *values(const struct flag *f)
             for (const struct cv_option *o = core_sections[s].options; o->name; o++)
                 if (strcmp(o->name, f->key) == 0)
                     return o->words;
-    return strcmp(f->name, "options") == 0 ? "ini|markdown" : NULL;
+    return strcmp(f->name, "options") == 0 ? "ini|markdown|metrics" : NULL;
 }
 
 /* "a|b" with blanks between. */

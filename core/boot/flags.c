@@ -198,8 +198,10 @@ static void act(struct parser *p, const struct flag *f, const char *text)
         c->what = COMMAND_OPTIONS_INI;
     else if (strcmp(f->name, "options") == 0 && strcmp(text, "markdown") == 0)
         c->what = COMMAND_OPTIONS_MARKDOWN;
+    else if (strcmp(f->name, "options") == 0 && strcmp(text, "metrics") == 0)
+        c->what = COMMAND_OPTIONS_METRICS;
     else if (strcmp(f->name, "options") == 0)
-        usage(p, "Incorrect Usage: --options prints ini or markdown");
+        usage(p, "Incorrect Usage: --options prints ini, markdown or metrics");
     else if (strcmp(f->name, "json") == 0)
         c->json = true;
     else if (strcmp(f->name, "timeout") == 0)

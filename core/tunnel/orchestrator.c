@@ -193,12 +193,13 @@ static void log_applied(const struct update *u, const struct route_table *before
     log_changes(before);
 }
 
-static void count_update(enum config_verdict verdict)
+static void count_update(enum config_verdict verdict, unsigned n)
 {
-    const char *result = verdict == CONFIG_APPLIED   ? "applied"
-                         : verdict == CONFIG_IGNORED ? "old"
-                                                     : "refused";
-    cv_add(METRIC(M_CULVERT_CONFIG_UPDATES, cv_str_of(result)), 1);
+    static const char *const results[] = { [CONFIG_IGNORED] = "old",
+                                           [CONFIG_APPLIED] = "applied",
+                                           [CONFIG_BAD] = "refused",
+                                           [CONFIG_NOT_STARTED] = "refused" };
+    cv_add(METRIC(M_CULVERT_CONFIG_UPDATES, cv_str_of(results[verdict])), n);
 }
 
 /* True when the workers have to be waited for. */
@@ -208,7 +209,7 @@ static bool apply(const struct update *u)
     reason_clear(&why);
     struct route_table *before = route_table_ref(self.versions.table);
     enum config_verdict verdict = config_update(&self.versions, u->version, u->config, local_config(), &why);
-    count_update(verdict);
+    count_update(verdict, 1);
     if (verdict == CONFIG_APPLIED) {
         self.has_rules = true;
         set_document(u->config);
@@ -331,6 +332,8 @@ void orchestrator_setup(struct cv_worker *main, struct cv_worker *const *workers
     self.keep = NULL;
     self.keep_failed = false;
     config_versions_init(&self.versions, local_config());
+    for (enum config_verdict v = CONFIG_IGNORED; v <= CONFIG_NOT_STARTED; v++)
+        count_update(v, 0); /* so that the first of each is an increase */
 }
 
 void orchestrator_free(void)

@@ -150,7 +150,7 @@ static void wrong_usage_ends_with_255_and_says_what(void)
         { "culvert tunnel", "culvert tunnel needs the command run" },
         { "culvert tunnel login", "culvert tunnel has no command \"login\"\n" },
         { "culvert eyJhIjoiMDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWYi", "culvert has no command \"…\"\n" },
-        { "culvert --options xml", "Incorrect Usage: --options prints ini or markdown\n" },
+        { "culvert --options xml", "Incorrect Usage: --options prints ini, markdown or metrics\n" },
         { "culvert", "culvert tunnel [TUNNEL FLAGS] run [RUN FLAGS]\n" },
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -189,6 +189,7 @@ static void commands_of_our_own(void)
         { "culvert --modules", COMMAND_MODULES, NULL, "", 0 },
         { "culvert --options ini", COMMAND_OPTIONS_INI, NULL, "", 0 },
         { "culvert --options=markdown", COMMAND_OPTIONS_MARKDOWN, NULL, "", 0 },
+        { "culvert --options=metrics", COMMAND_OPTIONS_METRICS, NULL, "", 0 },
         { "culvert --version", COMMAND_DONE, NULL, "culvert version ", 0 },
         { "culvert version", COMMAND_DONE, NULL, "culvert version ", 0 },
         { "culvert -V", COMMAND_DONE, NULL, "culvert version ", 0 },

@@ -135,6 +135,7 @@ static void what_is_generated_is_up_to_date(void)
         const char *line, *file;
     } cases[] = { { "--options ini", "conf/culvert.full.ini" },
                   { "--options markdown", "docs/options.md" },
+                  { "--options metrics", "docs/metrics.md" },
                   { "manual culvert", "docs/man/culvert.8" },
                   { "manual culvert.ini", "docs/man/culvert.ini.5" } };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

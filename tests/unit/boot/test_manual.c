@@ -67,6 +67,68 @@ static void an_unknown_page_or_shell_is_refused_with_the_known_ones(void)
     }
 }
 
+/* ---- metrics ---------------------------------------------------------------------------------------------- */
+
+static char *content_of(const char *name)
+{
+    FILE *f = fopen(name, "re");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(f);
+    char *text = calloc(1, 1 << 20);
+    CU_ASSERT_TRUE(fread(text, 1, (1 << 20) - 1, f) > 0);
+    fclose(f);
+    return text;
+}
+
+/* A row "| `a`, `b` | C | label=`x`, other | meaning |" of docs/protocol.md §22 against the page: type and, where they
+ * are nothing but names, labels. */
+static void check_name(const char *page, const char *name, size_t n, char type, const char *labels,
+                       size_t labels_n)
+{
+    const char *types = type == 'C' ? "counter" : type == 'G' ? "gauge" : "histogram";
+    char absent[128], same[160];
+    snprintf(absent, sizeof(absent), "\n| `%.*s` | ", (int)n, name);
+    snprintf(same, sizeof(same), "%s%s | ", absent, types);
+    const char *row = strstr(page, absent), *own = strstr(page, same);
+    CU_ASSERT_PTR_NOT_NULL(row);
+    if (!row)
+        fprintf(stderr, "  docs/metrics.md does not say what became of %.*s\n", (int)n, name);
+    const char *absentees = strstr(page, "cloudflared's that are not here");
+    CU_ASSERT_TRUE(own || row > absentees);
+    if (!own || memchr(labels, '=', labels_n) || memchr(labels, ';', labels_n) || type == 'H')
+        return;
+    char columns[200] = "";
+    for (const char *p = own + strlen(same); *p != '|'; p++)
+        if (*p != '`' && *p != ' ')
+            snprintf(columns + strlen(columns), sizeof(columns) - strlen(columns), "%c", *p);
+    char plain[200] = "";
+    for (const char *p = labels; p < labels + labels_n; p++)
+        if (*p != ' ')
+            snprintf(plain + strlen(plain), sizeof(plain) - strlen(plain), "%c", *p);
+    if (strcmp(plain, "") != 0 && strncmp(own, "\n| `build_info", 15) != 0)
+        CU_ASSERT_STRING_EQUAL(columns, plain);
+}
+
+static void what_cloudflared_counts_is_here_or_said_not_to_be(void)
+{
+    char *page = content_of("docs/metrics.md"), *protocol = content_of("docs/protocol.md");
+    const char *at = strstr(protocol, "\n## 22. "), *end = strstr(protocol, "\n## 23. ");
+    unsigned names = 0;
+    CU_ASSERT_TRUE_FATAL(at && end && at < end);
+    while ((at = strstr(at, "\n| `")) && at < end) {
+        const char *type = strstr(at, "` | ") + 4, *labels = type + 4, *stop = strchr(labels, '|') - 1;
+        for (const char *p = at + 3; p < type - 3; names++) {
+            const char *close = strchr(p + 1, '`');
+            check_name(page, p + 1, (size_t)(close - p - 1), *type, labels,
+                       stop > labels ? (size_t)(stop - labels) : 0);
+            p = close + 1 + strspn(close + 1, ", ");
+        }
+        at++;
+    }
+    CU_ASSERT_TRUE(names > 50);
+    free(page);
+    free(protocol);
+}
+
 /* What bash offers for the last word of `line`, between blanks. */
 static char *offers(const char *line)
 {
@@ -107,4 +169,5 @@ SUITE(manual, TEST(the_man_page_has_every_flag_that_help_has),
       TEST(the_man_page_of_the_ini_has_options_of_core_and_modules),
       TEST(a_line_of_roff_never_begins_with_a_command_of_its_text),
       TEST(an_unknown_page_or_shell_is_refused_with_the_known_ones),
+      TEST(what_cloudflared_counts_is_here_or_said_not_to_be),
       TEST(bash_completes_words_flags_and_values_where_they_may_stand));

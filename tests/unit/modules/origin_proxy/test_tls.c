@@ -108,10 +108,10 @@ static void answer(struct server *s, const char *text, size_t n)
 
 #define HELLO "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
-static void exchanges_over_tls_and_uses_the_connection_again(void)
+static void check_exchanges(const char *settings)
 {
     struct server s = server_new("127.0.0.1", PKI_GOOD);
-    serve(&s, "127.0.0.1", true, "");
+    serve(&s, "127.0.0.1", true, settings);
     for (int i = 0; i < 3; i++) {
         struct rig_seen seen;
         struct cv_req *req = rig_request(s.rig, "POST", "/", &seen);
@@ -131,6 +131,16 @@ static void exchanges_over_tls_and_uses_the_connection_again(void)
     rig_turn(s.rig);
     CU_ASSERT_EQUAL(rig_worker(s.rig)->idle, 0);
     server_free(&s);
+}
+
+static void exchanges_over_tls_and_uses_the_connection_again(void)
+{
+    check_exchanges("");
+}
+
+static void an_origin_that_does_not_choose_http2_gets_http1(void)
+{
+    check_exchanges(",\"http2Origin\":true");
 }
 
 static void moves_much_both_ways_with_a_slow_reader(void)
@@ -272,6 +282,6 @@ static void limits_the_handshake(void)
 }
 
 SUITE(origin_tls, TEST(exchanges_over_tls_and_uses_the_connection_again),
-      TEST(moves_much_both_ways_with_a_slow_reader), TEST(accepts_the_certificates_that_the_rule_accepts),
-      TEST(keeps_connections_of_different_names_apart), TEST(says_that_an_origin_does_not_speak_tls),
-      TEST(limits_the_handshake));
+      TEST(an_origin_that_does_not_choose_http2_gets_http1), TEST(moves_much_both_ways_with_a_slow_reader),
+      TEST(accepts_the_certificates_that_the_rule_accepts), TEST(keeps_connections_of_different_names_apart),
+      TEST(says_that_an_origin_does_not_speak_tls), TEST(limits_the_handshake));

@@ -183,6 +183,7 @@ docs: all  ## conf/culvert.full.ini, docs/options.md, docs/metrics.md and docs/m
 	$(Q)mkdir -p docs/man
 	$(Q)$(B)/culvert manual culvert >docs/man/culvert.8
 	$(Q)$(B)/culvert manual culvert.ini >docs/man/culvert.ini.5
+	$(Q)tools/alerts
 
 cover:  ## the tests once more, and which lines they reach
 	-$(Q)$(MAKE) SAN=coverage test

@@ -265,6 +265,24 @@ static void resources_are_those_of_the_manual(void)
     yyjson_doc_free(b);
 }
 
+/* The operator's form holds the rules that promtool has checked. */
+static void alerts_are_those_of_prometheus(void)
+{
+    yyjson_doc *rules = manifest("deploy/prometheus/culvert.rules.yml");
+    yyjson_doc *theirs = manifest("deploy/kustomize/components/culvert-alerts/prometheusrule.yaml");
+    yyjson_val *groups = yyjson_ptr_get(yyjson_doc_get_root(rules), "/0/groups");
+    CU_ASSERT_TRUE(yyjson_arr_size(groups) > 0);
+    CU_ASSERT_TRUE(yyjson_equals(groups, yyjson_ptr_get(yyjson_doc_get_root(theirs), "/0/spec/groups")));
+    yyjson_doc_free(theirs);
+    if (have_helm()) {
+        theirs = helmed("deploy/helm/example/values-options.yaml");
+        yyjson_val *object = kubernetes_object(yyjson_doc_get_root(theirs), "PrometheusRule", "demo-culvert");
+        CU_ASSERT_TRUE(yyjson_equals(groups, yyjson_ptr_get(object, "/spec/groups")));
+        yyjson_doc_free(theirs);
+    }
+    yyjson_doc_free(rules);
+}
+
 static void versions_are_the_programs(void)
 {
     yyjson_doc *a = manifest("deploy/kustomize/components/culvert-sidecar/sidecar.yaml");
@@ -283,6 +301,6 @@ static void versions_are_the_programs(void)
 
 SUITE(deploy, TEST(files_are_yaml_and_hold_no_unknown_fields), TEST(what_is_wrong_is_found),
       TEST(resources_are_those_of_the_manual), TEST(versions_are_the_programs),
-      TEST(kustomize_renders_objects_that_are_valid_and_fit),
+      TEST(alerts_are_those_of_prometheus), TEST(kustomize_renders_objects_that_are_valid_and_fit),
       TEST(helm_renders_objects_that_are_valid_and_fit), TEST(helm_refuses_values_that_are_none),
       TEST(both_ways_lead_to_the_same_sidecar));

@@ -2,7 +2,7 @@
 
 {{- define "culvert.objects" -}}
 {{- if .Values.culvert.enabled -}}
-{{- range list "configMap" "serviceAccount" "networkPolicy" "pdb" "podMonitor" }}
+{{- range list "configMap" "serviceAccount" "networkPolicy" "pdb" "podMonitor" "prometheusRule" }}
 {{- with include (printf "culvert.%s" .) $ }}
 ---
 {{ . }}
@@ -150,6 +150,24 @@ spec:
     - port: metrics
       path: /metrics
       interval: {{ .interval }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "culvert.prometheusRule" -}}
+{{- with .Values.culvert.prometheusRule -}}
+{{- if .enabled -}}
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata:
+  name: {{ include "culvert.name" $ }}
+  labels:
+    {{- include "culvert.labels" $ | nindent 4 }}
+    {{- with .labels }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+spec:
+  {{- include "culvert.alertGroups" $ | nindent 2 }}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -117,20 +117,38 @@ static int64_t limit_of(const struct origin_exchange *x)
 {
     if (x->half_closed)
         return conf(x)->half_close_timeout.ms;
+    if (!x->link && !x->h2.conn)
+        return 0; /* connecting has limits of its own */
     if (!x->req->status && origin_sender_done(&x->out))
         return conf(x)->first_byte_timeout.ms;
     return conf(x)->idle_timeout.ms;
 }
 
+/* Until the first of the two limits that count now. */
+static void wait_until_due(struct origin_exchange *x, int64_t now)
+{
+    int64_t limit = limit_of(x), due = x->ends_at;
+    if (limit && (due == 0 || x->moved + limit < due))
+        due = x->moved + limit;
+    if (due == 0)
+        cv_timer_clear(&x->timer);
+    else
+        cv_timer_set(&x->w->self, &x->timer, (struct cv_ms){ due > now ? due - now : 0 });
+}
+
 void origin_exchange_sent(struct origin_exchange *x)
 {
-    int64_t limit = limit_of(x);
-    if (limit == 0) {
-        cv_timer_clear(&x->timer);
-        return;
-    }
     x->moved = cv_now(&x->w->self);
-    cv_timer_set(&x->w->self, &x->timer, (struct cv_ms){ limit });
+    wait_until_due(x, x->moved);
+}
+
+static void limit_the_whole(struct origin_exchange *x)
+{
+    if (conf(x)->total_timeout.ms == 0 || x->req->type != CV_HTTP)
+        return;
+    int64_t now = cv_now(&x->w->self);
+    x->ends_at = now + conf(x)->total_timeout.ms;
+    wait_until_due(x, now);
 }
 
 void origin_exchange_touch(struct origin_exchange *x)
@@ -142,13 +160,13 @@ void origin_exchange_touch(struct origin_exchange *x)
 static void on_timer(struct cv_timer *timer)
 {
     struct origin_exchange *x = CV_OWNER(timer, struct origin_exchange, timer);
-    int64_t limit = limit_of(x), left = x->moved + limit - cv_now(&x->w->self);
-    if (limit == 0)
-        return; /* a reload has lifted it */
+    int64_t now = cv_now(&x->w->self), limit = limit_of(x);
     if (cv_pipe_room(x->req->down) == 0)
-        left = limit; /* it is the visitor who is slow */
-    if (left > 0)
-        cv_timer_set(&x->w->self, &x->timer, (struct cv_ms){ left });
+        x->moved = now; /* it is the visitor who is slow */
+    if (x->ends_at && now >= x->ends_at)
+        origin_exchange_fail(x, CV_E_TIMEOUT, "not done within total_timeout");
+    else if (limit == 0 || now < x->moved + limit)
+        wait_until_due(x, now);
     else if (x->half_closed)
         complete(x, true);
     else
@@ -449,6 +467,7 @@ void origin_open(const struct cv_self *self, struct cv_req *req)
     x->w = self->local;
     x->req = req;
     x->timer.fire = on_timer;
+    limit_the_whole(x);
     int64_t length = body_length(req);
     x->buffering = length == CV_BODY_STREAM && req->rule->settings.disable_chunked_encoding;
     if (x->buffering)

@@ -29,6 +29,7 @@ struct origin_conf {
     struct cv_list h2c;
     struct cv_ms first_byte_timeout;
     struct cv_ms idle_timeout;
+    struct cv_ms total_timeout;
     struct cv_ms half_close_timeout;
     struct cv_ms websocket_ping;
     struct cv_bytes max_response_headers;
@@ -250,7 +251,8 @@ struct origin_exchange { /* in the request's slot */
     struct origin_parser in;
     struct cv_buf body; /* while it is buffered (docs/protocol.md §18.4) */
     struct cv_timer timer;
-    int64_t moved; /* when a byte last went either way; kept only if a limit wants it */
+    int64_t moved;   /* when a byte last went either way; kept only if a limit wants it */
+    int64_t ends_at; /* total_timeout; 0: never */
     bool buffering;
     bool reused; /* the link came from the pool */
     bool retried;

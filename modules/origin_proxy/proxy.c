@@ -27,6 +27,11 @@ static const struct cv_option options[] = {
     CV_OPT(struct origin_conf, idle_timeout, "0s",
            "How long a request or response may lie still, once begun, before it is cut; 0 is for ever.",
            .flags = CV_LIVE),
+    CV_OPT(struct origin_conf, total_timeout, "0s",
+           "How long a request and its response may take as a whole, WebSockets excepted; 0 is for ever. "
+           "Long streams "
+           "need more than a usual limit.",
+           .flags = CV_LIVE),
     CV_OPT(struct origin_conf, half_close_timeout, "30s",
            "How long an upgraded connection (WebSocket) may lie still after the visitor has closed his side.",
            .flags = CV_LIVE),

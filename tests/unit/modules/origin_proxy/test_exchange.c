@@ -483,6 +483,30 @@ static void limits_the_pause_within_a_response(void)
     rig_free(rig);
 }
 
+/* Bytes keep moving, which is enough for the other limit. */
+static void limits_the_whole_of_an_exchange(void)
+{
+    struct rig *rig = rig_new();
+    rig->conf.total_timeout.ms = 150;
+    rig->conf.idle_timeout.ms = 100;
+    struct rig_seen seen;
+    rig_send(rig, rig_request(rig, "GET", "/", &seen));
+    int fd = rig_accept(rig);
+    int64_t since = clock_ms();
+    rig_say(rig, fd, "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n");
+    while (!seen.closed && clock_ms() - since < 5000) {
+        rig_say(rig, fd, "x");
+        usleep(5000);
+    }
+    CU_ASSERT_TRUE(seen.closed);
+    CU_ASSERT_EQUAL(seen.error, CV_E_TIMEOUT);
+    CU_ASSERT_PTR_NOT_NULL(strstr(seen.why, "total_timeout"));
+    CU_ASSERT(clock_ms() - since >= 100);
+    rig_seen_free(&seen);
+    close(fd);
+    rig_free(rig);
+}
+
 static void serves_a_unix_socket(void)
 {
     struct rig *rig = rig_new();
@@ -588,5 +612,6 @@ SUITE(origin_exchange, TEST(passes_a_response_with_a_length), TEST(passes_events
       TEST(sends_no_body_twice), TEST(retries_an_empty_stream_with_its_framing),
       TEST(leaves_when_the_visitor_leaves), TEST(tells_which_layer_failed),
       TEST(limits_the_wait_for_the_first_byte), TEST(limits_the_pause_within_a_response),
-      TEST(serves_a_unix_socket), TEST(carries_raw_bytes_both_ways_after_an_upgrade),
-      TEST(ends_an_upgrade_that_nobody_uses_any_more), TEST(passes_on_that_an_upgrade_was_refused));
+      TEST(limits_the_whole_of_an_exchange), TEST(serves_a_unix_socket),
+      TEST(carries_raw_bytes_both_ways_after_an_upgrade), TEST(ends_an_upgrade_that_nobody_uses_any_more),
+      TEST(passes_on_that_an_upgrade_was_refused));

@@ -110,6 +110,8 @@ void threads_make(struct runtime *r)
     make_instances(r);
     make_view(r, r->main);
     declare_metrics(r);
+    /* goversion, type, revision: what a build in Go has there */
+    cv_gauge_set(METRIC(M_BUILD_INFO, CV_STR(""), CV_STR(""), CV_STR("unknown"), cv_str_of(CV_VERSION)), 1);
     cv_gauge_unset(metric(M_CULVERT_CONFIG_TIME, NULL)); /* there may never be one */
     cv_gauge_unset(metric(M_CULVERT_TOKEN_TIME, NULL));
     for (size_t i = 0; i < r->n_workers; i++) {

@@ -266,6 +266,21 @@ struct answer scene_control(struct scene *t, const char *method, const char *tar
     return ask(t->wire, t->control, method, target, "Host: control\r\n", body, body ? strlen(body) : 0);
 }
 
+bool scene_push(struct scene *t, int version, const char *rules)
+{
+    char target[40], applied[40], *text;
+    snprintf(target, sizeof(target), "/config?version=%d", version);
+    snprintf(applied, sizeof(applied), "\"applied\":%d", version);
+    scene_rules(t, rules, &text);
+    struct answer a = scene_control(t, "POST", target, text);
+    free(text);
+    bool good = a.status == 200 && strstr(answer_text(&a), applied);
+    if (!good)
+        fprintf(stderr, "  version %d: %s\n", version, answer_text(&a));
+    answer_free(&a);
+    return good;
+}
+
 bool scene_wait(struct scene *t, const char *query)
 {
     char target[128];

@@ -63,6 +63,8 @@ struct answer scene_get(struct scene *, const char *target);
 bool scene_open(struct scene *, struct http1 *, const char *method, const char *target, const char *fields);
 
 struct answer scene_control(struct scene *, const char *method, const char *target, const char *body);
+/* To the connector, as version 2, 3 … ($ORIGIN put in); whether all have applied it. */
+bool scene_push(struct scene *, int version, const char *rules);
 bool scene_wait(struct scene *, const char *query);              /* GET /wait?QUERY */
 unsigned scene_seen(struct scene *, const char *event);          /* lines of GET /log with that event */
 struct answer scene_metrics(struct scene *, const char *target); /* of culvert's metrics server */

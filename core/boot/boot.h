@@ -122,6 +122,8 @@ void conf_free(struct conf *);
 void conf_set(struct conf *, const struct said *, struct problems *errors, struct problems *warnings);
 void conf_required(const struct conf *, struct problems *);
 void conf_dump(const struct conf *, FILE *); /* section.key = value ; where */
+/* Live options of `is`, numbers all of them, become those of `was`; pointers into it stay good. */
+void conf_adopt(struct conf *was, const struct conf *is);
 /* Options whose values differ; each is called with both values as text. Returns how many. */
 typedef void conf_diff_fn(void *arg, const struct conf *new_conf, const struct cv_option *, const char *was,
                           const char *is);
@@ -281,6 +283,7 @@ struct generation {
  * errors. */
 struct generation *generation_new(const struct command *, struct problems *errors, struct problems *warnings);
 void generation_free(struct generation *);
+bool generation_has(const struct generation *, const char *section); /* of modules */
 /* The options of one section alone, whatever the others say: as ini, environment and flags have it. */
 struct conf *generation_section(const struct command *, const struct cv_module *, struct problems *errors);
 void generation_dump(const struct generation *, FILE *);

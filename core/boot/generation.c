@@ -18,7 +18,8 @@ const struct cv_option culvert_options[] = {
            "installed one."),
     CV_OPT(struct culvert_conf, error_header, "yes",
            "Whether a failed request is answered with the header culvert-error, which names what failed: "
-           "origin_refused, origin_timeout, filter_denied, connector_limit …"),
+           "origin_refused, origin_timeout, filter_denied, connector_limit …",
+           .flags = CV_LIVE),
     CV_OPT(
         struct culvert_conf, stuck_after, "10s",
         "A worker thread whose loop has not turned for so long is stuck: it is logged, and /live fails. 0: "
@@ -27,7 +28,8 @@ const struct cv_option culvert_options[] = {
         struct culvert_conf, api_errors, "no",
         "Whether requests of OpenAI's and Anthropic's APIs that fail before they are answered get the error "
         "as JSON of that API, with its status. The edge passes that on as an answer, instead of its own "
-        "page for a connector that failed."),
+        "page for a connector that failed.",
+        .flags = CV_LIVE),
     CV_OPT_END
 };
 
@@ -250,6 +252,14 @@ struct conf *generation_section(const struct command *command, const struct cv_m
     ini_free(&b.ini);
     problems_free(&warnings);
     return conf;
+}
+
+bool generation_has(const struct generation *g, const char *section)
+{
+    for (size_t i = 0; i < g->n; i++)
+        if (strcmp(g->modules[i].conf->section, section) == 0)
+            return true;
+    return false;
 }
 
 void generation_free(struct generation *g)

@@ -165,14 +165,15 @@ void runtime_take_down(struct runtime *r, bool prepared)
     threads_stop(r);
     cv_timer_clear(&r->sweep);
     cv_timer_clear(&r->trim);
-    for (size_t i = r->initialised; i-- > 0;)
-        if (r->instances[i].module->fini)
-            r->instances[i].module->fini(&r->main->selfs[i]);
+    for (unsigned id = INSTANCES_MAX; id-- > 0;)
+        if (r->places[id].state != PLACE_FREE)
+            instance_fini(r, &r->instances[id]);
     if (prepared)
         tunnel_free();
     local_free();
     worker_free(r->main);
     tally_free();
+    chains_free(r, 0);
     cells_free();
     metrics_free();
     reload_free(r);

@@ -128,6 +128,17 @@ void conf_free(struct conf *c)
     free(c);
 }
 
+void conf_adopt(struct conf *was, const struct conf *is)
+{
+    for (size_t i = 0; i < was->n; i++) {
+        const struct cv_option *o = &was->options[i];
+        if (!(o->flags & CV_LIVE))
+            continue;
+        CV_ASSERT(o->type == CV_T_BOOL || o->type == CV_T_INT || o->type == CV_T_MS || o->type == CV_T_BYTES);
+        memcpy(field(was, o), (const char *)is->data + o->at, sizes[o->type]);
+    }
+}
+
 static void unknown_key(const struct conf *c, const struct said *s, struct problems *errors)
 {
     struct suggestion near = { .word = s->key };

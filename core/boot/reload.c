@@ -1,18 +1,35 @@
-/* reload.c: a new configuration in a running process: checked as a whole, then swapped section by section. */
+/* reload.c: a new configuration in a running process: checked as a whole, made ready beside the old one, then put in force
+ * between two turns of each thread. Requests finish with what they began with. */
 #include "boot/runtime.h"
+
 #include "request/local.h"
+#include "tunnel/conn.h"
 #include "tunnel/tunnel.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static const struct cv_ms sweep_every = { 10000 };
+static const struct cv_ms sweep_every = { 1000 };
 
-/* ---- is it good, and is it no more than live options? -------------------------------------------------- */
+/* What becomes of a section of the new generation. */
+enum fate {
+    STAYS,   /* nothing has changed                       */
+    CHANGES, /* live options have                         */
+    BEGINS   /* new, or an old one begins anew with other options: `is` has been brought up */
+};
+struct change {
+    struct runtime *r;
+    struct generation *g;
+    enum fate fates[MODULES_MAX];
+    struct cv_instance *was[MODULES_MAX], *is[MODULES_MAX]; /* was: NULL for a new section */
+    size_t changes;
+};
+
+/* ---- what differs -------------------------------------------------------------------------------------- */
 
 struct comparing {
-    struct problems *refused;
-    bool log; /* second pass: say what changes */
+    struct problems *refused; /* NULL: an instance begins anew for options that are not live */
+    bool anew, log;
 };
 
 static void on_difference(void *arg, const struct conf *conf, const struct cv_option *o, const char *was,
@@ -20,71 +37,306 @@ static void on_difference(void *arg, const struct conf *conf, const struct cv_op
 {
     struct comparing *c = arg;
     const char *quote = o->type == CV_T_STR ? "\"" : "";
-    if (!(o->flags & CV_LIVE))
+    c->anew |= !(o->flags & CV_LIVE);
+    if (!(o->flags & CV_LIVE) && c->refused)
         problem(c->refused, "%s: [%s] %s needs a restart", conf->where[o - conf->options], conf->section,
                 o->name);
-    else if (c->log)
+    if (c->log)
         log_line(CV_INFO, NULL, "[%s] %s: %s%s%s -> %s%s%s", conf->section, o->name, quote, was, quote, quote,
                  is, quote);
 }
 
-static bool same_kind(const struct module_conf *a, const struct module_conf *b)
+static size_t difference(const struct conf *was, const struct conf *is, struct comparing *c)
 {
-    return strcmp(module_kind(a->module), module_kind(b->module)) == 0;
+    return conf_diff(was, is, on_difference, c);
 }
 
-/* Puts the modules of `is` in the order of `was`. False if they are not the same ones, or those of one kind stand in
- * another order: that alone has a meaning, so a section may be added for a module that was on without. */
-static bool align(const struct generation *was, struct generation *is)
+static bool speaks(const struct generation *g, const char *protocol)
 {
-    for (size_t i = 0; i < was->n; i++) {
-        size_t j = i;
-        while (j < is->n && strcmp(is->modules[j].conf->section, was->modules[i].conf->section) != 0)
-            if (same_kind(&is->modules[j++], &was->modules[i]))
-                return false;
-        if (j == is->n)
-            return false;
-        struct module_conf found = is->modules[j];
-        memmove(&is->modules[i + 1], &is->modules[i], (j - i) * sizeof(found));
-        is->modules[i] = found;
+    for (size_t i = 0; i < g->n; i++) {
+        const struct cv_edge_ops *edge = g->modules[i].module->edge;
+        if (edge && edge->protocol && strcmp(edge->protocol, protocol) == 0)
+            return true;
     }
-    return was->n == is->n;
+    return false;
 }
 
-/* Calls fn for each pair of confs of one section. The modules must be the same. */
-static size_t compare(const struct generation *was, const struct generation *is, struct comparing *c)
+static void check_core(const struct change *c, struct problems *refused)
 {
-    size_t differ = 0;
+    static const char *const protocols[] = { NULL, "quic", "http2" };
+    const struct tunnel_conf *tunnel = generation_core(c->g, CORE_TUNNEL);
+    const char *protocol = protocols[tunnel->protocol];
     for (size_t i = 0; i < CORE_SECTIONS; i++)
-        differ += conf_diff(was->core[i], is->core[i], on_difference, c);
-    for (size_t i = 0; i < was->n; i++)
-        differ += conf_diff(was->modules[i].conf, is->modules[i].conf, on_difference, c);
-    return differ;
+        difference(c->r->g->core[i], c->g->core[i], &(struct comparing){ .refused = refused });
+    if (tunnel->enabled && protocol && !speaks(c->g, protocol))
+        problem(refused, "[tunnel] protocol: no module speaks %s any more; edge_%s does", protocol, protocol);
 }
 
-static void check_change(const struct generation *was, struct generation *is, struct problems *refused)
+/* Who listens for visitors here cannot hand its socket over. */
+static void check_listeners(const struct change *c, struct problems *refused)
 {
-    struct comparing c = { .refused = refused };
-    if (align(was, is))
-        compare(was, is, &c);
-    else
-        problem(refused, "modules were added, removed or put in another order: that needs a restart");
+    for (size_t i = 0; i < c->g->n; i++) {
+        const struct module_conf *m = &c->g->modules[i];
+        if (c->fates[i] == BEGINS && m->module->edge && !m->module->edge->protocol)
+            problem(refused, "[%s]: a listener for visitors needs a restart", m->conf->section);
+    }
+    for (size_t i = 0; i < c->r->n_order; i++) {
+        const struct cv_edge_ops *edge = c->r->order[i]->module->edge;
+        if (edge && !edge->protocol && !generation_has(c->g, c->r->order[i]->name))
+            problem(refused, "[%s]: a listener for visitors needs a restart to be removed",
+                    c->r->order[i]->name);
+    }
 }
 
-/* ---- the swap ------------------------------------------------------------------------------------------ */
-
-static void quiet_or_not(struct cv_worker *w, void *arg)
+static void find_fates(struct change *c)
 {
-    for (struct retired *old = arg; old; old = old->next)
-        old->quiet[w->index] |= requests_open(w) == 0;
+    for (size_t i = 0; i < c->g->n; i++) {
+        const struct module_conf *m = &c->g->modules[i];
+        struct comparing diff = { .refused = NULL };
+        c->was[i] = instance_named(c->r, m->conf->section);
+        if (c->was[i] && difference(c->r->places[c->was[i]->id].conf, m->conf, &diff) == 0)
+            c->fates[i] = STAYS;
+        else
+            c->fates[i] = c->was[i] && !diff.anew ? CHANGES : BEGINS;
+    }
 }
 
-static bool out_of_use(const struct runtime *r, const struct retired *old)
+/* ---- made ready ---------------------------------------------------------------------------------------- */
+
+static void take_back(struct change *c)
 {
-    for (size_t i = 0; i < r->n_workers; i++)
-        if (!old->quiet[r->workers[i]->index])
+    for (size_t i = c->g->n; i-- > 0;)
+        if (c->is[i])
+            instance_take_down(c->r, c->is[i]);
+}
+
+static enum cv_error bring_up(struct change *c, size_t i, struct cv_err *err)
+{
+    const struct module_conf *m = &c->g->modules[i];
+    c->is[i] = instance_new(c->r, m->module, m->conf);
+    if (!c->is[i])
+        return cv_fail(err, CV_E_LIMIT, "too many modules that left are still in use; try again later");
+    metrics_declare(m->module->metrics);
+    enum cv_error error = instance_init(c->r, c->is[i], err);
+    return error ? error : instance_start(c->r, c->is[i], err);
+}
+
+static bool make_ready(struct change *c, struct problems *errors)
+{
+    struct cv_err err = { "" };
+    for (size_t i = 0; i < c->g->n; i++)
+        if (c->fates[i] == BEGINS && bring_up(c, i, &err) != CV_OK) {
+            problem(errors, "[%s]: %s", c->g->modules[i].conf->section, err.text);
+            take_back(c);
             return false;
+        }
     return true;
+}
+
+/* ---- put in force -------------------------------------------------------------------------------------- */
+
+static void retire(struct runtime *r, struct conf *conf)
+{
+    struct retired *old = cv_xcalloc(1, sizeof(*old));
+    *old = (struct retired){ r->retired, conf, r->epoch };
+    r->retired = old;
+}
+
+static bool is_in(const struct change *c, const struct cv_instance *instance)
+{
+    for (size_t i = 0; i < c->g->n; i++)
+        if ((c->fates[i] == BEGINS ? c->is[i] : c->was[i]) == instance)
+            return true;
+    return instance->id == 0; /* the registrar */
+}
+
+/* One thread's part: options, then the chain. */
+static void change_over(struct cv_worker *w, void *arg)
+{
+    const struct change *c = arg;
+    struct runtime *r = c->r;
+    for (size_t i = 0; i < c->g->n; i++) {
+        if (c->fates[i] != CHANGES)
+            continue;
+        struct cv_self *self = &w->selfs[c->was[i]->id];
+        const void *before = self->conf;
+        self->conf = c->g->modules[i].conf->data;
+        if (c->was[i]->module->reload)
+            c->was[i]->module->reload(self, before);
+    }
+    if (w != r->main)
+        threads_options(w, c->g);
+    chain_install(r, w);
+    for (unsigned id = 1; id < INSTANCES_MAX; id++)
+        if (r->places[id].state == PLACE_RUNS && r->instances[id].module->observer &&
+            !is_in(c, &r->instances[id]))
+            chain_forget_observer(r, w, &r->instances[id]);
+}
+
+static bool is_reordered(const struct change *c)
+{
+    for (size_t i = 0; i < c->g->n; i++)
+        if (c->r->order[i + 1] != c->was[i])
+            return true;
+    return false;
+}
+
+static void say_changes(struct change *c)
+{
+    for (size_t i = 0; i < CORE_SECTIONS; i++)
+        c->changes += difference(c->r->g->core[i], c->g->core[i], &(struct comparing){ .log = true });
+    for (size_t i = 0; i < c->g->n; i++) {
+        const struct conf *is = c->g->modules[i].conf;
+        if (c->was[i])
+            c->changes +=
+                difference(c->r->places[c->was[i]->id].conf, is, &(struct comparing){ .log = true });
+        else
+            log_line(CV_INFO, NULL, "[%s] is added", is->section), c->changes++;
+    }
+    for (size_t i = 0; i < c->r->n_order; i++)
+        if (!is_in(c, c->r->order[i]) && !generation_has(c->g, c->r->order[i]->name))
+            log_line(CV_INFO, NULL, "[%s] is removed", c->r->order[i]->name), c->changes++;
+    if (c->changes == 0 && is_reordered(c))
+        log_line(CV_INFO, NULL, "Modules stand in another order"), c->changes++;
+}
+
+static void set_order(struct change *c)
+{
+    struct runtime *r = c->r;
+    r->n_order = 1;
+    r->n_edges = r->n_gates = 0;
+    for (size_t i = 0; i < c->g->n; i++) {
+        const struct cv_instance *instance = c->fates[i] == BEGINS ? c->is[i] : c->was[i];
+        r->order[r->n_order++] = instance;
+        if (instance->module->edge && instance->module->edge->protocol)
+            r->edges[r->n_edges++] = instance;
+        if (instance->module->gate)
+            r->gates[r->n_gates++] = instance;
+    }
+}
+
+/* What is not in the new generation keeps its options until nothing uses it any more. */
+static void let_go(struct change *c)
+{
+    for (unsigned id = 1; id < INSTANCES_MAX; id++) {
+        struct place *p = &c->r->places[id];
+        if (p->state != PLACE_RUNS || is_in(c, &c->r->instances[id]))
+            continue;
+        p->state = PLACE_LEAVES;
+        p->left = c->r->epoch;
+    }
+}
+
+/* A section without a difference keeps its memory: pointers into it stay good. */
+static struct conf *settle_core(struct runtime *r, size_t section, struct conf *is)
+{
+    struct comparing quiet = { .refused = NULL };
+    struct conf *was = r->g->core[section];
+    bool same = difference(was, is, &quiet) == 0;
+    if (!same && section != CORE_TUNNEL) {
+        retire(r, was);
+        return is;
+    }
+    if (!same)
+        conf_adopt(was, is);
+    conf_free(is);
+    return was;
+}
+
+static void settle_cores(struct change *c)
+{
+    for (size_t i = 0; i < CORE_SECTIONS; i++) {
+        c->g->core[i] = settle_core(c->r, i, c->g->core[i]);
+        c->r->g->core[i] = NULL;
+    }
+}
+
+/* Every conf of the old generation is in the new one now, or retired, or goes with an instance that leaves. */
+static void settle_confs(struct change *c)
+{
+    struct runtime *r = c->r;
+    for (size_t i = 0; i < c->g->n; i++) {
+        struct module_conf *is = &c->g->modules[i];
+        struct place *p = c->fates[i] == BEGINS ? NULL : &r->places[c->was[i]->id];
+        if (c->fates[i] == STAYS) {
+            conf_free(is->conf);
+            is->conf = p->conf;
+        } else if (c->fates[i] == CHANGES) {
+            retire(r, p->conf);
+            p->conf = is->conf;
+        }
+    }
+    r->g->n = 0;
+    generation_free(r->g);
+    r->g = c->g;
+}
+
+static void turn_once(struct cv_worker *w, void *arg)
+{
+    (void)w, (void)arg;
+}
+
+/* The workers have the rules that follow from it when this returns, and are in no call that saw what was before. */
+static void follow_local(struct runtime *r)
+{
+    local_setup(generation_core(r->g, CORE_ORIGINS), generation_core(r->g, CORE_REWRITE));
+    tunnel_local_changed();
+    for (size_t i = 0; i < r->n_workers; i++)
+        run_errand(r->workers[i], turn_once, NULL);
+    local_settle();
+}
+
+static bool differs(const struct change *c, size_t section)
+{
+    struct comparing quiet = { .refused = NULL };
+    return difference(c->r->g->core[section], c->g->core[section], &quiet) > 0;
+}
+
+static void put_in_force(struct change *c)
+{
+    struct runtime *r = c->r;
+    bool local = differs(c, CORE_ORIGINS) || differs(c, CORE_REWRITE);
+    say_changes(c);
+    r->epoch += c->changes > 0;
+    settle_cores(c);
+    if (c->changes) {
+        set_order(c);
+        change_over(r->main, c);
+        for (size_t w = 0; w < r->n_workers; w++)
+            run_errand(r->workers[w], change_over, c);
+        let_go(c);
+    }
+    r->verbose = false;
+    settle_confs(c);
+    if (local)
+        follow_local(r);
+    tunnel_changed(r->n_edges, r->n_gates);
+    reload_sweep(r);
+    log_line(CV_INFO, NULL, "Configuration reloaded, %zu change%s", c->changes, c->changes == 1 ? "" : "s");
+}
+
+/* ---- out of use ---------------------------------------------------------------------------------------- */
+
+struct sweep {
+    struct runtime *r;
+    uint32_t oldest;
+};
+
+static void sweep_thread(struct cv_worker *w, void *arg)
+{
+    struct sweep *s = arg;
+    uint32_t oldest = requests_oldest(w);
+    chains_drop(s->r, w, oldest);
+    if (oldest < s->oldest)
+        s->oldest = oldest;
+}
+
+static bool in_use(const struct runtime *r, unsigned id, uint32_t oldest)
+{
+    const struct cv_instance *i = &r->instances[id];
+    if (i->module->observer || i->module->gate)
+        return false;
+    return oldest < r->places[id].left || (i->module->edge && conns_of(i) > 0);
 }
 
 static void on_sweep(struct cv_timer *timer)
@@ -94,11 +346,22 @@ static void on_sweep(struct cv_timer *timer)
 
 void reload_sweep(struct runtime *r)
 {
-    for (size_t i = 0; i < r->n_workers && r->retired; i++)
-        run_errand(r->workers[i], quiet_or_not, r->retired);
+    struct sweep s = { r, r->epoch };
+    bool left = false;
+    for (size_t i = 0; i < r->n_workers; i++)
+        run_errand(r->workers[i], sweep_thread, &s);
+    chains_drop(r, r->main, r->epoch);
+    for (unsigned id = 1; id < INSTANCES_MAX; id++) {
+        if (r->places[id].state != PLACE_LEAVES)
+            continue;
+        if (in_use(r, id, s.oldest))
+            left = true;
+        else
+            instance_take_down(r, &r->instances[id]);
+    }
     for (struct retired **at = &r->retired; *at;) {
         struct retired *old = *at;
-        if (!out_of_use(r, old)) {
+        if (s.oldest < old->left) {
             at = &old->next;
             continue;
         }
@@ -107,7 +370,7 @@ void reload_sweep(struct runtime *r)
         free(old);
     }
     r->sweep.fire = on_sweep;
-    if (r->retired)
+    if (left || s.oldest < r->epoch)
         cv_timer_set(worker_core_self(r->main), &r->sweep, sweep_every);
 }
 
@@ -121,107 +384,7 @@ void reload_free(struct runtime *r)
     }
 }
 
-/* One instance whose options have changed. */
-struct swap {
-    const struct cv_instance *instance;
-    const void *was, *is;
-};
-
-static void swap_on_thread(struct cv_worker *w, void *arg)
-{
-    const struct swap *s = arg;
-    struct cv_self *self = &w->selfs[s->instance->id];
-    self->conf = s->is;
-    if (s->instance->module->reload)
-        s->instance->module->reload(self, s->was);
-}
-
-static void nothing_to_say(void *arg, const struct conf *conf, const struct cv_option *o, const char *was,
-                           const char *is)
-{
-    (void)arg, (void)conf, (void)o, (void)was, (void)is;
-}
-
-static void retire(struct runtime *r, struct conf *conf)
-{
-    struct retired *old = cv_xcalloc(1, sizeof(*old));
-    old->conf = conf;
-    old->next = r->retired;
-    r->retired = old;
-}
-
-/* Sections without a difference keep their memory: pointers into it stay good. */
-static bool exchange(struct conf **was, struct conf **is)
-{
-    if (conf_diff(*was, *is, nothing_to_say, NULL) == 0)
-        return false;
-    struct conf *old = *was;
-    *was = *is;
-    *is = old;
-    return true;
-}
-
-static void swap_modules(struct runtime *r, struct generation *g)
-{
-    for (size_t i = 0; i < r->g->n; i++) {
-        if (!exchange(&r->g->modules[i].conf, &g->modules[i].conf))
-            continue;
-        struct conf *old = g->modules[i].conf;
-        struct swap s = { &r->instances[i + 1], old->data, r->g->modules[i].conf->data };
-        swap_on_thread(r->main, &s);
-        for (size_t w = 0; w < r->n_workers; w++)
-            run_errand(r->workers[w], swap_on_thread, &s);
-        retire(r, old);
-        g->modules[i].conf = NULL;
-    }
-}
-
-static void each_worker(struct runtime *r, errand_fn *fn, void *arg)
-{
-    for (size_t i = 0; i < r->n_workers; i++)
-        run_errand(r->workers[i], fn, arg);
-}
-
-static void follow_sse(struct cv_worker *w, void *arg)
-{
-    requests_heartbeat(w, arg);
-}
-
-static void turn_once(struct cv_worker *w, void *arg)
-{
-    (void)w, (void)arg;
-}
-
-/* The workers have the rules that follow from it when this returns, and are in no call that saw what was before. */
-static void follow_local(struct runtime *r)
-{
-    local_setup(generation_core(r->g, CORE_ORIGINS), generation_core(r->g, CORE_REWRITE));
-    tunnel_local_changed();
-    each_worker(r, turn_once, NULL);
-    local_settle();
-}
-
-static void swap_core(struct runtime *r, struct generation *g)
-{
-    exchange(&r->g->core[CORE_LOG], &g->core[CORE_LOG]);
-    bool origins = exchange(&r->g->core[CORE_ORIGINS], &g->core[CORE_ORIGINS]);
-    bool rewrite = exchange(&r->g->core[CORE_REWRITE], &g->core[CORE_REWRITE]);
-    if (origins || rewrite)
-        follow_local(r);
-    if (exchange(&r->g->core[CORE_SSE], &g->core[CORE_SSE]))
-        each_worker(r, follow_sse, r->g->core[CORE_SSE]->data);
-}
-
-static void put_in_force(struct runtime *r, struct generation *g)
-{
-    struct problems none = { .n = 0 };
-    size_t changes = compare(r->g, g, &(struct comparing){ .refused = &none, .log = true });
-    swap_core(r, g);
-    r->verbose = false;
-    swap_modules(r, g);
-    reload_sweep(r);
-    log_line(CV_INFO, NULL, "Configuration reloaded, %zu option%s changed", changes, changes == 1 ? "" : "s");
-}
+/* ---- the whole ----------------------------------------------------------------------------------------- */
 
 /* Each problem is a line of the log, and of what is told to whoever asked for the reload. */
 static void tell(const struct problems *problems, enum cv_level level, struct cv_buf *told)
@@ -235,24 +398,36 @@ static void tell(const struct problems *problems, enum cv_level level, struct cv
     }
 }
 
+/* Checked and made ready; nothing is in force yet. */
+static bool prepare(struct change *c, struct problems *errors)
+{
+    struct cv_err err;
+    check_core(c, errors);
+    find_fates(c);
+    check_listeners(c, errors);
+    if (errors->n > 0 || !make_ready(c, errors))
+        return false;
+    if (log_setup(generation_core(c->g, CORE_LOG), &err) == CV_OK)
+        return true;
+    problem(errors, "%s", err.text);
+    take_back(c);
+    return false;
+}
+
 bool reload(struct runtime *r, struct cv_buf *told)
 {
     struct problems errors = { .n = 0 }, warnings = { .n = 0 };
-    struct cv_err err;
-    struct generation *g = generation_new(r->command, &errors, &warnings);
-    if (g)
-        check_change(r->g, g, &errors);
-    if (g && errors.n == 0 && log_setup(generation_core(g, CORE_LOG), &err) != CV_OK)
-        problem(&errors, "%s", err.text);
-    bool good = g && errors.n == 0;
+    struct change c = { .r = r, .g = generation_new(r->command, &errors, &warnings) };
+    bool good = c.g && prepare(&c, &errors);
     tell(&warnings, CV_WARN, told);
     tell(&errors, CV_ERROR, told);
-    if (good)
-        put_in_force(r, g);
-    else
+    if (good) {
+        put_in_force(&c);
+    } else {
         log_line(CV_ERROR, NULL, "Configuration not reloaded, the one before stays in force");
+        generation_free(c.g);
+    }
     problems_free(&errors);
     problems_free(&warnings);
-    generation_free(g);
     return good;
 }

@@ -4,22 +4,33 @@
 #include "boot/boot.h"
 #include "request/request.h"
 
-enum { SIGNALS = 5, INSTANCES_MAX = MODULES_MAX + 1 }; /* the registrar is number 0 */
+enum {
+    SIGNALS = 5,
+    INSTANCES_MAX = 2 * MODULES_MAX + 1
+}; /* old and new ones overlap; the registrar is number 0 */
 
+/* What goes with an instance, by its id. */
+struct place {
+    enum { PLACE_FREE, PLACE_RUNS, PLACE_LEAVES } state;
+    char name[INI_SECTION + 1];
+    struct conf *conf; /* NULL for the registrar. The generation's while it runs, ours once it leaves */
+    bool initialised;
+    uint32_t left; /* the first epoch without it */
+};
+
+struct built_chain; /* instances.c */
 /* One thread's view of the instances; the worker points into it. */
 struct thread_view {
     struct cv_self selfs[INSTANCES_MAX];
-    const struct cv_self *filters[INSTANCES_MAX], *origins[INSTANCES_MAX], *observers[INSTANCES_MAX];
-    struct chain chain;
-    size_t started; /* instances whose start() went well */
+    bool started[INSTANCES_MAX]; /* start() went well */
+    struct built_chain *chains;  /* the one in force first, then those that requests still use */
 };
 
-/* The options of one section before a reload. Requests that began under them may point into them, so they
- * stay until every worker has once been without requests since. */
+/* Options of before a reload. Requests that began in an earlier epoch than `left` may point into them. */
 struct retired {
     struct retired *next;
     struct conf *conf;
-    bool quiet[THREADS_MAX]; /* by worker index */
+    uint32_t left;
 };
 
 struct runtime {
@@ -27,8 +38,12 @@ struct runtime {
     struct generation *g; /* in force */
     struct cv_worker *main, *workers[THREADS_MAX - 1];
     size_t n_workers;
+    uint32_t epoch; /* one more with every reload that changed something */
     struct cv_instance instances[INSTANCES_MAX];
-    size_t n, initialised;
+    struct place places[INSTANCES_MAX];
+    const struct cv_instance
+        *order[MODULES_MAX + 1]; /* those in force: the registrar, then as the generation says */
+    size_t n_order;
     struct thread_view *views; /* by worker index */
     const struct cv_instance *edges[INSTANCES_MAX], *gates[INSTANCES_MAX];
     size_t n_edges, n_gates;
@@ -45,6 +60,8 @@ struct runtime {
 
 /* Threads and instances, as the generation in force says; nothing runs yet. */
 void threads_make(struct runtime *);
+/* What the sections of the core say to a worker; on its thread, once that runs. */
+void threads_options(struct cv_worker *, const struct generation *);
 /* init() of every module; then the workers run and start() is called on each. In ini order, until one fails. */
 enum cv_error threads_init(struct runtime *, struct cv_err *);
 enum cv_error threads_start(struct runtime *, struct cv_err *);
@@ -55,11 +72,24 @@ void threads_stop(struct runtime *);
 typedef void errand_fn(struct cv_worker *, void *arg);
 void run_errand(struct cv_worker *, errand_fn *, void *arg);
 
-/* NULL for the registrar. */
-static inline struct conf *instance_conf(const struct runtime *r, const struct cv_instance *i)
-{
-    return i->id == 0 ? NULL : r->g->modules[i->id - 1].conf;
-}
+/* ---- instances.c ----------------------------------------------------------------------------------------- */
+
+/* Known to every thread, but in no chain. conf: NULL for the registrar; it stays the caller's. NULL: there are too many. */
+struct cv_instance *instance_new(struct runtime *, const struct cv_module *, struct conf *);
+struct cv_instance *instance_named(struct runtime *, const char *section); /* of those in force */
+enum cv_error instance_init(struct runtime *, const struct cv_instance *, struct cv_err *);  /* main */
+enum cv_error instance_start(struct runtime *, const struct cv_instance *, struct cv_err *); /* all workers */
+/* All of it backwards, from whatever point was reached; the id is free again. Nothing uses it any more. */
+void instance_take_down(struct runtime *, const struct cv_instance *);
+void instance_fini(struct runtime *, const struct cv_instance *);
+/* On that worker's thread, as all below. */
+void instance_stop_on(struct runtime *, struct cv_worker *, const struct cv_instance *);
+/* A chain of r->order for the requests that begin from now on. */
+void chain_install(struct runtime *, struct cv_worker *);
+void chain_forget_observer(struct runtime *, struct cv_worker *, const struct cv_instance *);
+/* No request of an epoch before `oldest` is left. */
+void chains_drop(struct runtime *, struct cv_worker *, uint32_t oldest);
+void chains_free(struct runtime *, unsigned thread);
 
 /* ---- lifecycle.c: what a start does before anything dials, and the end ---------------------------------- */
 
@@ -69,11 +99,11 @@ void runtime_take_down(struct runtime *, bool prepared); /* from whatever point 
 
 /* ---- reload.c -------------------------------------------------------------------------------------------- */
 
-/* Reads and checks everything anew. Good: it is in force when this returns. Bad, or more than live options
- * have changed: nothing has happened but the log lines that say why, and false. told gets those lines too;
- * it may be NULL. */
+/* Reads and checks everything anew. Good: it is in force for all requests that begin when this returns; those under way
+ * finish with what they began with. Bad, or an option of the core that needs a restart: nothing has happened but the
+ * log lines that say why, and false. told gets those lines too; it may be NULL. */
 bool reload(struct runtime *, struct cv_buf *told);
-/* Frees what is retired and out of use; sets a timer while something is left. */
+/* Takes down and frees what has left and is out of use; sets a timer while something is left. */
 void reload_sweep(struct runtime *);
 /* Frees all that is retired: no request is left. */
 void reload_free(struct runtime *);

@@ -48,6 +48,7 @@ struct cv_worker {
     struct cv_self core;   /* a cv_self without an instance, for core code */
     struct cv_self *selfs; /* by instance id                        */
     const struct chain *chain;
+    uint32_t epoch;                /* of the chain: requests that begin now */
     struct route_table *routes;    /* in force on this thread; one reference */
     struct route_scratch *scratch; /* request/: for matching rules      */
     void *resolver;

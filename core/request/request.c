@@ -17,11 +17,13 @@
 
 const struct cv_option limits_options[] = {
     CV_OPT(struct limits_conf, memory, "256M",
-           "Bytes under way that one worker may hold; beyond it new requests are answered 503."),
+           "Bytes under way that one worker may hold; beyond it new requests are answered 503.",
+           .flags = CV_LIVE),
     CV_OPT(struct limits_conf, requests, "20000",
-           "Open requests of one worker; beyond it new ones are answered 503.", .min = 1, .max = 1000000),
+           "Open requests of one worker; beyond it new ones are answered 503.", .flags = CV_LIVE, .min = 1,
+           .max = 1000000),
     CV_OPT(struct limits_conf, pipe, "128k",
-           "Bytes that one direction of one request holds for a slow reader."),
+           "Bytes that one direction of one request holds for a slow reader.", .flags = CV_LIVE),
     CV_OPT_END
 };
 
@@ -62,6 +64,12 @@ void requests_teardown(struct cv_worker *w)
     w->routes = NULL;
 }
 
+void requests_limit(struct cv_worker *w, const struct limits_conf *limits)
+{
+    struct stock *stock = w->stock;
+    stock->limits = limits;
+}
+
 void requests_heartbeat(struct cv_worker *w, const struct sse_conf *conf)
 {
     struct stock *stock = w->stock;
@@ -86,10 +94,32 @@ void requests_api_errors(struct cv_worker *w, bool on)
     stock->api_errors = on;
 }
 
-unsigned requests_open(const struct cv_worker *w)
+static bool keeps_chain(const struct request *r)
+{
+    return r->pub.type < CV_CONTROL;
+}
+
+void requests_rechain(struct cv_worker *w, uint32_t epoch)
+{
+    struct stock *stock = w->stock;
+    w->epoch = epoch;
+    for (struct request *r = stock->open; r; r = r->next) {
+        if (keeps_chain(r))
+            continue;
+        if (r->step <= STEP_FILTER)
+            r->at = (unsigned)w->chain->n_filters;
+        r->chain = w->chain;
+    }
+}
+
+uint32_t requests_oldest(const struct cv_worker *w)
 {
     const struct stock *stock = w->stock;
-    return stock->n_open;
+    uint32_t oldest = w->epoch;
+    for (const struct request *r = stock->open; r; r = r->next)
+        if (keeps_chain(r) && r->epoch < oldest)
+            oldest = r->epoch;
+    return oldest;
 }
 
 void requests_set_routes(struct cv_worker *w, struct route_table *table_take)
@@ -167,6 +197,7 @@ struct cv_req *cv_req_new(const struct cv_self *edge, struct cv_conn *conn, enum
     r->worker = w;
     r->edge = edge;
     r->chain = w->chain;
+    r->epoch = w->epoch;
     r->pub = (struct cv_req){ .magic = REQ_MAGIC,
                               .type = type,
                               .id = stock->next_id++,

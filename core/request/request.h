@@ -29,6 +29,7 @@ struct chunk {
 /* Gives the thread its pools and hooks. limits must outlive it. */
 void requests_setup(struct cv_worker *, const struct limits_conf *);
 void requests_teardown(struct cv_worker *);
+void requests_limit(struct cv_worker *, const struct limits_conf *); /* others, from now on */
 /* From now on event streams that lie still get signs of life; the conf must outlive it. */
 void requests_heartbeat(struct cv_worker *, const struct sse_conf *);
 /* Requests that come before any rules wait for them, at most so long since the first of them. */
@@ -37,8 +38,11 @@ void requests_wait_for_rules(struct cv_worker *, struct cv_ms);
 void requests_name_errors(struct cv_worker *, bool);
 /* From now on a failure of an API's request is an answer in that API's form. */
 void requests_api_errors(struct cv_worker *, bool);
-/* How many requests are open on this thread. */
-unsigned requests_open(const struct cv_worker *);
+/* w->chain is another one from now on. The edge's own streams, which pass no filter, take it; all other requests keep
+ * theirs. */
+void requests_rechain(struct cv_worker *, uint32_t epoch);
+/* The epoch of the oldest request that keeps its chain; without any, that of the thread. */
+uint32_t requests_oldest(const struct cv_worker *);
 
 /* ---- arena -------------------------------------------------------------------------------------------- */
 

@@ -37,6 +37,7 @@ struct request {
     struct request *next_ready;
     struct request *prev, *next;           /* of the thread     */
     struct request *conn_prev, *conn_next; /* of the connection */
+    uint32_t epoch; /* of the thread when it began: its chain and the options that it may point into */
     enum step step;
     enum side blamed; /* for what comes next; NOBODY: tally.c judges */
     struct times times;

@@ -14,6 +14,7 @@ struct handle {
     struct handle *next;
     uint32_t id;
     struct connection *conn; /* only to be named in orders */
+    const struct cv_instance *edge;
 };
 
 static struct {
@@ -34,6 +35,14 @@ void conns_setup(struct cv_worker *main, conn_report_fn *reports)
 unsigned conns_count(void)
 {
     return conns.count;
+}
+
+unsigned conns_of(const struct cv_instance *edge)
+{
+    unsigned n = 0;
+    for (const struct handle *h = conns.handles; h; h = h->next)
+        n += h->edge == edge;
+    return n;
 }
 
 static void run_emptied(void *arg)
@@ -282,7 +291,7 @@ void conn_dial(const struct conn_order *o)
 {
     struct connection *c = new_connection(o);
     struct handle *h = cv_xmalloc(sizeof(*h));
-    *h = (struct handle){ conns.handles, o->id, c };
+    *h = (struct handle){ conns.handles, o->id, c, o->edge };
     conns.handles = h;
     conns.count++;
     cv_post(o->worker, run_dial, c);

@@ -73,6 +73,7 @@ void conn_goodbye(uint32_t id);                          /* WebSockets are told:
 void conn_watch(uint32_t id, struct cv_ms every);        /* how often a SAMPLE comes                      */
 /* Objects that exist, down ones included that still hold requests. */
 unsigned conns_count(void);
+unsigned conns_of(const struct cv_instance *edge); /* of one edge module */
 /* Calls emptied() once none exists, in a later turn. */
 void conns_when_empty(void (*emptied)(void));
 

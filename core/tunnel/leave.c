@@ -42,7 +42,7 @@ void leave_check(struct supervisor *s, struct link *link, int64_t now)
 void leave_all(struct supervisor *s, int64_t now, int64_t limit)
 {
     s->drain_until = now + limit;
-    for (unsigned i = 0; i < s->conf.connections; i++)
+    for (unsigned i = 0; i < SUP_CONNECTIONS_MAX; i++)
         attempt_cancel(s, &s->slots[i]);
     for (struct link *link = s->links; link; link = link->next)
         if (link->state == LINK_REGISTERED)

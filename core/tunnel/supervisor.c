@@ -8,7 +8,8 @@
 #include "tunnel/supervisor_state.h"
 
 const char *const sup_protocol_names[SUP_PROTOCOLS] = { "quic", "http2" };
-const char *const sup_replaced_names[SUP_REASONS] = { "stalled", "token", "protocol", "network", "leaving" };
+const char *const sup_replaced_names[SUP_REASONS] = { "stalled", "token",   "protocol",
+                                                      "network", "leaving", "reload" };
 
 /* ---- log ----------------------------------------------------------------------------------------------- */
 
@@ -327,10 +328,10 @@ void supervisor_report(struct supervisor *s, int64_t now, const struct conn_repo
 
 /* ---- what concerns every index --------------------------------------------------------------------------- */
 
-void supervisor_addresses(struct supervisor *s, int64_t now, const struct sup_region regions[EDGE_REGIONS])
+/* As many as are wanted and have an address. Never fewer again for the lack of addresses: a connection that works is
+ * worth more than a list. */
+static void grow(struct supervisor *s, int64_t now)
 {
-    for (unsigned i = 0; i < EDGE_REGIONS; i++)
-        addresses_set(&s->addresses, i, regions[i].addrs, regions[i].n);
     size_t available = addresses_count(&s->addresses);
     unsigned n = available < s->conf.connections ? (unsigned)available : s->conf.connections;
     if (!s->started && n < s->conf.connections) {
@@ -340,12 +341,21 @@ void supervisor_addresses(struct supervisor *s, int64_t now, const struct sup_re
         s->ops->log(s->arg, CV_INFO, NULL, text);
     }
     if (n > s->n)
-        s->n = n; /* never fewer again: a connection that works is worth more than a list */
+        s->n = n;
     if (!s->started && s->n > 0) {
         s->started = true;
         s->slots[0].started = true;
         s->slots[0].due = now;
+    } else if (s->started && s->ever_registered && !s->draining) {
+        start_others(s, now);
     }
+}
+
+void supervisor_addresses(struct supervisor *s, int64_t now, const struct sup_region regions[EDGE_REGIONS])
+{
+    for (unsigned i = 0; i < EDGE_REGIONS; i++)
+        addresses_set(&s->addresses, i, regions[i].addrs, regions[i].n);
+    grow(s, now);
     settle(s, now);
 }
 
@@ -417,6 +427,75 @@ void supervisor_token_changed(struct supervisor *s, int64_t now)
     settle(s, now);
 }
 
+/* ---- other settings ------------------------------------------------------------------------------------ */
+
+static void shrink(struct supervisor *s, unsigned n, int64_t now)
+{
+    for (unsigned i = n; i < s->n; i++) {
+        struct slot *slot = &s->slots[i];
+        attempt_cancel(s, slot);
+        if (slot->live) {
+            log_link(s, slot->live, CV_INFO, NULL, "Fewer connections are wanted, giving one up");
+            leave(s, slot->live, now, s->conf.replaced_limit);
+        }
+        if (slot->home)
+            address_give_back(&s->addresses, slot->home, false, now);
+        *slot = (struct slot){ .index = i, .due = NEVER, .second_at = NEVER, .probe_at = NEVER };
+    }
+    s->n = n;
+}
+
+/* It serves by a protocol that stays, and nothing else asks for another one. */
+static bool is_well(const struct supervisor *s, const struct link *live, const bool gone[SUP_PROTOCOLS])
+{
+    return live && !gone[live->protocol] && !live->stalled && !live->sent_away && live->token == s->token;
+}
+
+/* An attempt by a protocol that went is given up. What is connected stays so until the next one is. True: connects anew. */
+static bool begin_anew(struct supervisor *s, struct slot *slot, int64_t due, const bool gone[SUP_PROTOCOLS])
+{
+    bool waits = slot->due != NEVER;
+    if ((slot->legs[SUP_QUIC] && gone[SUP_QUIC]) || (slot->legs[SUP_HTTP2] && gone[SUP_HTTP2])) {
+        attempt_cancel(s, slot);
+        waits = true;
+    } else if (slot->trying && !(s->conf.available[SUP_QUIC] && s->conf.available[SUP_HTTP2])) {
+        slot->second_at = NEVER;
+    }
+    bool replaces = slot->live && gone[slot->live->protocol];
+    if (slot->trying || !slot->started || !(waits || replaces))
+        return false;
+    if (replaces)
+        s->ops->replaced(s->arg, SUP_RELOAD);
+    slot->retries = 0;
+    slot->due = is_well(s, slot->live, gone) ? NEVER : due;
+    return slot->due != NEVER;
+}
+
+void supervisor_configure(struct supervisor *s, int64_t now, const struct sup_conf *conf,
+                          const bool moved[SUP_PROTOCOLS])
+{
+    bool gone[SUP_PROTOCOLS], quic_came = conf->available[SUP_QUIC] && !s->conf.available[SUP_QUIC];
+    for (size_t p = 0; p < SUP_PROTOCOLS; p++)
+        gone[p] = moved[p] || !conf->available[p];
+    s->conf = *conf;
+    if (conf->connections < s->n && !s->draining)
+        shrink(s, conf->connections, now);
+    s->quic_failed &= !quic_came;
+    int64_t due = now;
+    for (unsigned i = 0; i < s->n && !s->draining; i++) {
+        struct slot *slot = &s->slots[i];
+        slot->quic_faults = quic_came ? 0 : slot->quic_faults;
+        if (!conf->available[SUP_QUIC])
+            slot->probe_at = NEVER;
+        else if (quic_came && slot->live && slot->live->protocol == SUP_HTTP2)
+            slot->probe_at = now;
+        if (begin_anew(s, slot, due, gone))
+            due += s->conf.spacing;
+    }
+    grow(s, now);
+    settle(s, now);
+}
+
 /* ---- the end ------------------------------------------------------------------------------------------- */
 
 void supervisor_drain(struct supervisor *s, int64_t now, int64_t limit)
@@ -468,8 +547,7 @@ struct supervisor *supervisor_new(const struct sup_conf *conf, const struct sup_
     s->addresses.only_family = conf->family;
     s->addresses.random = ops->random;
     s->addresses.random_arg = arg;
-    s->slots = cv_xcalloc(conf->connections, sizeof(*s->slots));
-    for (unsigned i = 0; i < conf->connections; i++)
+    for (unsigned i = 0; i < SUP_CONNECTIONS_MAX; i++)
         s->slots[i] = (struct slot){ .index = i, .due = NEVER, .second_at = NEVER, .probe_at = NEVER };
     return s;
 }
@@ -480,10 +558,9 @@ void supervisor_free(struct supervisor *s)
         return;
     while (s->links)
         link_free(s, s->links, 0);
-    for (unsigned i = 0; i < s->conf.connections; i++)
+    for (unsigned i = 0; i < SUP_CONNECTIONS_MAX; i++)
         if (s->slots[i].home)
             address_give_back(&s->addresses, s->slots[i].home, false, 0);
     addresses_clear(&s->addresses);
-    free(s->slots);
     free(s);
 }

@@ -18,7 +18,7 @@ extern const char *const sup_protocol_names[SUP_PROTOCOLS]; /* "quic", "http2" *
 struct sup_conf {                  /* times in ms */
     bool available[SUP_PROTOCOLS]; /* transports that may be used; at least one */
     int family;                    /* of addresses; AF_UNSPEC: both             */
-    unsigned connections;          /* wanted */
+    unsigned connections;          /* wanted, at most SUP_CONNECTIONS_MAX */
     unsigned retries;              /* cap of the back-off's exponent */
     int64_t spacing, head_start, reprobe, control_timeout, rpc_timeout, grace, settle, replaced_limit;
     unsigned stall_streams; /* 0: never */
@@ -34,7 +34,8 @@ struct sup_dial {
     const struct sockaddr_storage *addr;
     unsigned previous_attempts;
 };
-enum sup_replaced { SUP_STALLED, SUP_TOKEN, SUP_PROTOCOL, SUP_NETWORK, SUP_LEAVING, SUP_REASONS };
+enum sup_replaced { SUP_STALLED, SUP_TOKEN, SUP_PROTOCOL, SUP_NETWORK, SUP_LEAVING, SUP_RELOAD, SUP_REASONS };
+enum { SUP_CONNECTIONS_MAX = 64 };
 extern const char *const sup_replaced_names[SUP_REASONS]; /* for the metrics: "stalled", … */
 
 /* Called from within an event; they come back only as later events. */
@@ -76,6 +77,10 @@ void supervisor_drain(struct supervisor *, int64_t now, int64_t limit);
  * now. After a sleep everything may be dead. */
 void supervisor_network_changed(struct supervisor *, int64_t now);
 void supervisor_resumed(struct supervisor *, int64_t now);
+/* Other settings, but for the family. moved: connections of this protocol are made anew, by another module perhaps, before
+ * they are given up; so are those of one that is not available any more. */
+void supervisor_configure(struct supervisor *, int64_t now, const struct sup_conf *,
+                          const bool moved[SUP_PROTOCOLS]);
 /* From now on dials use a new token. */
 void supervisor_token_changed(struct supervisor *, int64_t now);
 

@@ -77,8 +77,8 @@ struct supervisor {
     void *arg;
     struct addresses addresses;
     struct link *links;
-    struct slot *slots; /* conf.connections */
-    unsigned n;         /* of them in use: no more than there are addresses */
+    struct slot slots[SUP_CONNECTIONS_MAX];
+    unsigned n; /* of them in use: no more than there are addresses */
     uint32_t last_id;
     bool started, ever_registered;
     bool quic_failed; /* the last time it was tried here, HTTP/2 was faster */
@@ -119,6 +119,7 @@ void link_free(struct supervisor *, struct link *, int64_t now);
 void fatal(struct supervisor *, int64_t now, const char *cause);
 
 /* verdict.c: what the edge says to a registration */
+void start_others(struct supervisor *, int64_t now); /* indexes that are not, spaced */
 void registration_accepted(struct supervisor *, struct link *, int64_t now, const struct conn_report *);
 void registration_refused(struct supervisor *, struct link *, int64_t now, const struct conn_report *);
 

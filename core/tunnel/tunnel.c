@@ -529,10 +529,10 @@ static int family(void)
     return tunnel.bind.ss_family;
 }
 
-static void start_supervisor(void)
+static struct sup_conf supervisor_conf(void)
 {
     const struct tunnel_conf *c = conf();
-    struct sup_conf sup = {
+    return (struct sup_conf){
         .available = { tunnel.edges[SUP_QUIC] != NULL, tunnel.edges[SUP_HTTP2] != NULL },
         .family = family(),
         .connections = (unsigned)c->ha_connections,
@@ -550,6 +550,11 @@ static void start_supervisor(void)
         .exit_when_refused = c->on_refused == 0,
         .refused_tries = (unsigned)c->refused_tries,
     };
+}
+
+static void start_supervisor(void)
+{
+    struct sup_conf sup = supervisor_conf();
     tunnel.supervisor = supervisor_new(&sup, &actions, NULL);
 }
 
@@ -581,9 +586,29 @@ enum cv_error tunnel_start(struct cv_err *err)
     return CV_OK;
 }
 
+/* ---- a reload ------------------------------------------------------------------------------------------- */
+
 void tunnel_local_changed(void)
 {
     orchestrator_reread();
+}
+
+void tunnel_changed(size_t n_edges, size_t n_gates)
+{
+    const struct cv_instance *before[SUP_PROTOCOLS];
+    bool moved[SUP_PROTOCOLS];
+    struct cv_err err;
+    tunnel.setup.n_edges = n_edges;
+    tunnel.setup.n_gates = n_gates;
+    if (!tunnel.supervisor)
+        return;
+    memcpy(before, tunnel.edges, sizeof(before));
+    memset(tunnel.edges, 0, sizeof(tunnel.edges));
+    CV_ASSERT(choose_edges(&err) == CV_OK); /* the reload has looked */
+    for (size_t p = 0; p < SUP_PROTOCOLS; p++)
+        moved[p] = before[p] && tunnel.edges[p] != before[p];
+    struct sup_conf sup = supervisor_conf();
+    supervisor_configure(tunnel.supervisor, clock_ms(), &sup, moved);
 }
 
 /* ---- the end, and what others may ask -------------------------------------------------------------------- */

@@ -77,6 +77,9 @@ enum cv_error tunnel_prepare(const struct tunnel_setup *, struct cv_err *);
 enum cv_error tunnel_start(struct cv_err *);
 /* The local settings of request/local.h have changed: the rules follow. The workers have them in their next turn. */
 void tunnel_local_changed(void);
+/* The live options have changed, or the lists of edges and gates, which hold so many now: what does not fit any more is
+ * replaced, connection by connection, before it is given up. */
+void tunnel_changed(size_t n_edges, size_t n_gates);
 /* First signal: unregister, finish, then ended(0) (docs/protocol.md §15). `why` names the signal for the log:
  * "terminated", "interrupt". */
 void tunnel_shutdown(const char *why);

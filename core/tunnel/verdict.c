@@ -19,7 +19,7 @@ static void log_registered(const struct supervisor *s, const struct link *link)
                 "Registered tunnel connection");
 }
 
-static void start_others(struct supervisor *s, int64_t now)
+void start_others(struct supervisor *s, int64_t now)
 {
     int64_t due = now;
     for (unsigned i = 0; i < s->n; i++) {

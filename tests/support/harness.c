@@ -1,6 +1,8 @@
 /* harness.c: a worker turned by hand, with a scripted edge, origin and filters that log what they are told. */
 #include "harness.h"
 
+#include "request/stock.h"
+
 #include "request/route.h"
 
 #include <string.h>
@@ -181,6 +183,11 @@ void harness_free(struct harness *harness)
     metrics_free();
     free(harness);
     h = NULL;
+}
+
+unsigned harness_open(const struct harness *harness)
+{
+    return ((const struct stock *)harness->worker->stock)->n_open;
 }
 
 void harness_turn(struct harness *harness)

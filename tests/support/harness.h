@@ -22,6 +22,7 @@ struct harness {
 /* One at a time. Rules: everything to http://127.0.0.1:1. */
 struct harness *harness_new(unsigned n_filters);
 void harness_free(struct harness *);
+unsigned harness_open(const struct harness *); /* requests of visitors that are open */
 void harness_require_access(struct harness *); /* the rule does, from now on */
 void harness_turn(struct harness *);           /* runs the loop until nothing is left to do at once */
 struct cv_req *harness_request(struct harness *, enum cv_req_type);

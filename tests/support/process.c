@@ -3,6 +3,7 @@
 
 #include "culvert/mem.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -242,6 +243,19 @@ long process_rss(const struct process *p)
 {
     char line[256];
     return proc_line(p, "status", line, sizeof(line), "VmRSS:") ? strtol(line + 6, NULL, 10) * 1024 : 0;
+}
+
+unsigned process_files(const struct process *p)
+{
+    char path[40];
+    unsigned n = 0;
+    snprintf(path, sizeof(path), "/proc/%d/fd", (int)p->pid);
+    DIR *dir = opendir(path);
+    while (dir && readdir(dir))
+        n++;
+    if (dir)
+        closedir(dir);
+    return n > 2 ? n - 2 : 0; /* . and .. */
 }
 
 long process_cpu_ms(const struct process *p)

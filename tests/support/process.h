@@ -26,8 +26,9 @@ bool process_running(const struct process *);
 int process_end(struct process *, int ms);
 void process_end_all(void); /* kills those that run */
 
-long process_rss(const struct process *);    /* resident bytes */
-long process_cpu_ms(const struct process *); /* user and system */
+long process_rss(const struct process *);       /* resident bytes */
+unsigned process_files(const struct process *); /* that it has open */
+long process_cpu_ms(const struct process *);    /* user and system */
 
 /* The name of a process whose whole output holds these bytes, or NULL. */
 const char *process_that_said(const void *bytes, size_t n);

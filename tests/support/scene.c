@@ -103,11 +103,11 @@ static void start_culvert(struct scene *t, const struct setup *s)
     if (s->ini)
         write_file(in_dir(t, "ini", ini), s->ini);
     snprintf(line, sizeof(line),
-             SUITE_BUILD
-             "/culvert %s %s tunnel --edge %s --edge %s --edge %s --edge %s --cacert %s --protocol %s "
-             "--metrics 127.0.0.1:0 --loglevel debug --ha-connections %u %s run",
+             SUITE_BUILD "/culvert %s %s tunnel --edge %s --edge %s --edge %s --edge %s --cacert %s %s %s "
+                         "--metrics 127.0.0.1:0 --loglevel debug --ha-connections %u %s run",
              ini[0] ? "--config" : "", ini, t->edges[0], t->edges[1], t->edges[2], t->edges[3],
-             in_dir(t, "ca.pem", ca), s->transport, t->connections, s->flags ? s->flags : "");
+             in_dir(t, "ca.pem", ca), s->transport ? "--protocol" : "", s->transport ? s->transport : "",
+             t->connections, s->flags ? s->flags : "");
     const char *argv[48];
     add_words(argv, sizeof(argv) / sizeof(argv[0]), line);
     char query[80];
@@ -171,6 +171,12 @@ void scene_restart_edge(struct scene *t, const struct setup *s)
 }
 
 /* ---- ending ------------------------------------------------------------------------------------------- */
+
+void scene_ini(struct scene *t, const char *ini)
+{
+    char path[96];
+    write_file(in_dir(t, "ini", path), ini);
+}
 
 int scene_end(struct scene *t, int ms)
 {

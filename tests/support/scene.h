@@ -14,7 +14,7 @@
 #include <string.h>
 
 struct setup {
-    const char *transport;  /* "http2", "quic" */
+    const char *transport;  /* "http2", "quic"; NULL: what the ini says */
     unsigned connections;   /* 0: 1 */
     const char *flags;      /* more of culvert's, before `run`, separated by spaces */
     const char *edge_flags; /* more of edge_sim's */
@@ -52,9 +52,10 @@ struct scene *scene_start(const struct setup *);
 void scene_rules(struct scene *, const char *rules, char **out); /* $ORIGIN put in; free() it */
 void scene_restart(struct scene *, const struct setup *);        /* culvert alone, once more */
 void scene_restart_edge(struct scene *,
-                        const struct setup *); /* without a word of good-bye; at the same addresses */
-int scene_end(struct scene *, int ms);         /* SIGTERM; culvert's exit status */
-void scene_stop(struct scene *);               /* asserts that culvert ends well by itself; ends the rest */
+                        const struct setup *);   /* without a word of good-bye; at the same addresses */
+void scene_ini(struct scene *, const char *ini); /* culvert's, which was not NULL; for a reload */
+int scene_end(struct scene *, int ms);           /* SIGTERM; culvert's exit status */
+void scene_stop(struct scene *);                 /* asserts that culvert ends well by itself; ends the rest */
 
 /* To the front. fields: lines that end in \r\n, or NULL. */
 struct answer scene_visit(struct scene *, const char *method, const char *target, const char *fields,

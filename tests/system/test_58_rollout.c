@@ -2,11 +2,10 @@
  *
  * The new pod is ready before the old one is told to go (maxUnavailable: 0). With CONNECTOR=PROGRAM the same is done with
  * that connector, for comparison: what it loses is printed, and not held against culvert. */
+#include "load.h"
 #include "pod.h"
 #include "scene.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 
 enum {
@@ -17,71 +16,11 @@ enum {
     PAUSE_MS = 3
 };
 
-struct load {
-    const char *front;
-    atomic_bool over;
-    atomic_uint done, streams, failed;
-    char first_failure[256]; /* of the thread that counted the first one */
-};
-
-static void failed(struct load *l, const char *path, int status, ssize_t end, const char *head)
-{
-    if (atomic_fetch_add(&l->failed, 1) == 0)
-        snprintf(l->first_failure, sizeof(l->first_failure), "%s: status %d, end %zd, %.180s", path, status,
-                 end, head);
-}
-
-/* True if the answer came whole. */
-static bool visit(struct load *l, const char *path, const char *last)
-{
-    struct http1 c;
-    struct cv_buf body = { 0 };
-    ssize_t end = HTTP1_CUT;
-    bool head = false;
-    if (http1_connect(&c, l->front)) {
-        c.timeout_ms = PATIENCE_MS;
-        head = http1_sendf(&c, "GET %s HTTP/1.1\r\nHost: api.example.com\r\n\r\n", path) &&
-               http1_answer(&c, "GET");
-        end = head ? http1_read_all(&c, &body) : HTTP1_CUT;
-        cv_buf_add(&body, "", 1);
-    }
-    bool whole = head && c.status == 200 && end == 0 && strstr((const char *)body.p, last);
-    if (!whole)
-        failed(l, path, head ? c.status : 0, end, head ? c.head : "no answer");
-    http1_close(&c);
-    cv_buf_free(&body);
-    return whole;
-}
-
-static void *ask_shortly(void *arg)
-{
-    struct load *l = arg;
-    while (!l->over) {
-        visit(l, "/short", "pod ");
-        l->done++;
-        sleep_ms(PAUSE_MS);
-    }
-    return NULL;
-}
-
-static void *read_streams(void *arg)
-{
-    struct load *l = arg;
-    while (!l->over) {
-        visit(l, "/stream", "data: 7\n\n");
-        l->streams++;
-    }
-    return NULL;
-}
-
 static void roll_out(struct scene *t, struct load *l, const struct pod_setup *setup)
 {
     struct pod pods[2];
-    pthread_t threads[SHORT + STREAMS];
     CU_ASSERT_TRUE_FATAL(pod_start(&pods[0], setup));
-    for (size_t i = 0; i < SHORT + STREAMS; i++)
-        CU_ASSERT_EQUAL_FATAL(pthread_create(&threads[i], NULL, i < SHORT ? ask_shortly : read_streams, l),
-                              0);
+    load_start(l);
     unsigned ended = 0;
     for (unsigned i = 0; i < ROLLOUTS; i++) {
         CU_ASSERT_TRUE(pod_start(&pods[(i + 1) % 2], setup));
@@ -89,9 +28,7 @@ static void roll_out(struct scene *t, struct load *l, const struct pod_setup *se
     }
     for (long long until = now_in_ms() + PATIENCE_MS; l->done + l->streams < REQUESTS && now_in_ms() < until;)
         sleep_ms(10);
-    l->over = true;
-    for (size_t i = 0; i < SHORT + STREAMS; i++)
-        pthread_join(threads[i], NULL);
+    load_stop(l);
     pod_terminate(&pods[ROLLOUTS % 2]);
     const char *connector = getenv("CONNECTOR");
     printf("\n  %s, %s: %d roll-outs, %u requests and %u streams, %u failed\n", t->transport,
@@ -121,8 +58,15 @@ static void check(const char *transport)
     fclose(f);
     token[strcspn(token, "\r\n")] = '\0';
     snprintf(ca, sizeof(ca), "%s/ca.pem", t->dir);
-    memset(&load, 0, sizeof(load));
-    load.front = t->front;
+    load = (struct load){ .front = t->front,
+                          .short_threads = SHORT,
+                          .stream_threads = STREAMS,
+                          .short_path = "/short",
+                          .short_holds = "pod ",
+                          .stream_path = "/stream",
+                          .stream_holds = "data: 7\n\n",
+                          .pause_ms = PAUSE_MS,
+                          .timeout_ms = PATIENCE_MS };
     roll_out(t, &load, &(const struct pod_setup){ edges, ca, transport, token });
     process_end_all();
 }

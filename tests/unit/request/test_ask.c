@@ -61,7 +61,7 @@ static void begin(void (*origin)(struct cv_req *))
 static void end(void)
 {
     CU_ASSERT_STRING_EQUAL(h->filter_log, "");
-    CU_ASSERT_EQUAL(requests_open(h->worker), 0);
+    CU_ASSERT_EQUAL(harness_open(h), 0);
     harness_free(h);
 }
 

@@ -205,7 +205,7 @@ static void too_many_requests_are_refused_and_counted(void)
         cv_req_start(reqs[i]);
         harness_turn(h);
     }
-    CU_ASSERT_EQUAL(requests_open(h->worker), 4);
+    CU_ASSERT_EQUAL(harness_open(h), 4);
     SAW(h->edge_log, "head:503");
     SAW(h->origin_log, "open open open");
     CU_ASSERT_EQUAL(reqs[3]->error, CV_E_LIMIT);
@@ -217,7 +217,7 @@ static void too_many_requests_are_refused_and_counted(void)
         cv_req_fail(reqs[i], CV_E_CANCEL, "over");
     cv_req_fail(control, CV_E_CANCEL, "over");
     harness_turn(h);
-    CU_ASSERT_EQUAL(requests_open(h->worker), 0);
+    CU_ASSERT_EQUAL(harness_open(h), 0);
     harness_free(h);
 }
 

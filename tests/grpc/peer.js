@@ -67,7 +67,7 @@ const methods = {
 
 const serve = (key, cert) => {
   const server = key
-    ? http2.createSecureServer({ key: fs.readFileSync(key), cert: fs.readFileSync(cert), allowHTTP1: true })
+    ? http2.createSecureServer({ key: fs.readFileSync(key), cert: fs.readFileSync(cert) })
     : http2.createServer();
   server.on('stream', (stream, headers) => {
     const alien = ['connection', 'transfer-encoding', 'keep-alive', 'upgrade', 'host'].filter((n) => n in headers);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -116,6 +117,21 @@ static void drop_input(struct h1 *h, ssize_t n)
         h1_bury(h);
 }
 
+/* Whether the other side is gone, not only done with sending. */
+static bool is_gone(int fd)
+{
+    struct pollfd p = { .fd = fd };
+    return poll(&p, 1, 0) > 0;
+}
+
+static void on_closed(struct h1 *h, short what)
+{
+    if (h->tunnel && h->busy && !(what & EV_TIMEOUT) && !is_gone(h->fd))
+        event_del(&h->rev); /* what it sent before comes first; h1_reading() looks again */
+    else
+        h1_left(h);
+}
+
 static void on_readable(int fd, short what, void *arg)
 {
     static char buf[READ_BYTES];
@@ -125,7 +141,7 @@ static void on_readable(int fd, short what, void *arg)
     if (h->dead || !(what & (EV_READ | EV_CLOSED | EV_TIMEOUT)))
         return;
     if (what & (EV_CLOSED | EV_TIMEOUT)) {
-        h1_left(h);
+        on_closed(h, what);
         return;
     }
     ssize_t n = recv(fd, buf, sizeof(buf), 0);

@@ -51,6 +51,18 @@ struct process *real_start(const char *fmt, ...)
     return shell(command);
 }
 
+unsigned real_told_port(struct process *p)
+{
+    unsigned port = 0;
+    if (!process_says(p, "\n", READY_MS))
+        return 0;
+    char *said = process_output(p);
+    if (sscanf(said, "listening %u", &port) != 1)
+        port = 0;
+    free(said);
+    return port;
+}
+
 char *real_run(const char *fmt, ...)
 {
     va_list args;

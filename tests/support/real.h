@@ -11,6 +11,7 @@
 bool real_lacks(const char *programs);
 
 struct process *real_start(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+unsigned real_told_port(struct process *); /* the N of its first line, `listening N`; 0: none came */
 /* Runs it to its end. What it printed, and a line `status N` if it is not 0; free() it. */
 char *real_run(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

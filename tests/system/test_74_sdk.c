@@ -9,15 +9,11 @@ static void check_sdks(const char *transport)
     struct scene *t =
         scene_start(&(struct setup){ .transport = transport, .ini = "[sse]\nheartbeat = 50ms\n" });
     struct process *mock = real_start("exec node tests/sdk/mock.mjs");
-    unsigned port = 0;
+    unsigned port = real_told_port(mock);
     char rules[128];
-    CU_ASSERT_TRUE_FATAL(process_says(mock, "\n", PATIENCE_MS));
-    char *said = process_output(mock);
-    CU_ASSERT_EQUAL_FATAL(sscanf(said, "listening %u", &port), 1);
-    free(said);
     snprintf(rules, sizeof(rules), "{\"ingress\":[{\"service\":\"http://127.0.0.1:%u\"}]}", port);
     CU_ASSERT_TRUE_FATAL(scene_push(t, 2, rules));
-    said = real_run("exec node tests/sdk/check.mjs %s 127.0.0.1:%u", t->front, port);
+    char *said = real_run("exec node tests/sdk/check.mjs %s 127.0.0.1:%u", t->front, port);
     CHECK_HOLDS(said, "all is well\n");
     for (char *at = said; (at = strstr(at, "aborts reach")); at++)
         printf("[%s: %.*s] ", transport, (int)strcspn(at, "\n"), at);

@@ -18,6 +18,12 @@ static struct stock *stock_of(const struct cv_pipe *p)
     return p->req->worker->stock;
 }
 
+size_t cv_memory_held(const struct cv_self *self)
+{
+    const struct stock *stock = self->worker->stock;
+    return stock->n_chunks * sizeof(struct chunk);
+}
+
 bool stock_over_memory(const struct stock *stock)
 {
     return stock->n_chunks * sizeof(struct chunk) >= stock->limits->memory.n;
@@ -70,7 +76,7 @@ void stock_free_chunks(struct stock *stock)
 
 void pipe_init(struct cv_pipe *p, struct request *req, size_t limit)
 {
-    *p = (struct cv_pipe){ .req = req, .limit = limit };
+    *p = (struct cv_pipe){ .req = req, .limit = limit, .offered = SIZE_MAX / 2 };
 }
 
 static void append_chunk(struct cv_pipe *p)
@@ -110,7 +116,9 @@ static size_t window(const struct cv_pipe *p)
 
 size_t cv_pipe_room(const struct cv_pipe *p)
 {
-    size_t room = window(p);
+    size_t room = window(p), upto = p->offered + p->inserted, offered = upto > p->held ? upto - p->held : 0;
+    if (offered < room)
+        room = offered;
     if (stock_over_memory(stock_of(p))) {
         size_t least = p->held < CV_CHUNK ? CV_CHUNK - p->held : 0;
         return room < least ? room : least;
@@ -126,6 +134,11 @@ size_t cv_pipe_held(const struct cv_pipe *p)
 void cv_pipe_limit(struct cv_pipe *p, size_t limit)
 {
     p->limit = limit > p->held ? limit : p->held;
+}
+
+void cv_pipe_offer(struct cv_pipe *p, size_t bytes)
+{
+    p->offered = bytes;
 }
 
 static void wrote(struct cv_pipe *p, size_t n)

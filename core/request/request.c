@@ -22,7 +22,7 @@ const struct cv_option limits_options[] = {
     CV_OPT(struct limits_conf, requests, "20000",
            "Open requests of one worker; beyond it new ones are answered 503.", .flags = CV_LIVE, .min = 1,
            .max = 1000000),
-    CV_OPT(struct limits_conf, pipe, "128k",
+    CV_OPT(struct limits_conf, pipe, "96k",
            "Bytes that one direction of one request holds for a slow reader.", .flags = CV_LIVE),
     CV_OPT_END
 };

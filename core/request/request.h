@@ -69,6 +69,7 @@ struct cv_pipe {
     struct chunk *first, *last;
     size_t held; /* written and not consumed            */
     size_t limit;
+    size_t offered;         /* cv_pipe_room() offers no more than up to here */
     size_t news;            /* bytes consumed that the writer has not been told of */
     size_t inserted;        /* the first so many bytes are not the writer's; the limit is as much higher */
     uint64_t total;         /* bytes ever written                  */

@@ -40,6 +40,7 @@ static struct cv_req *request_new(struct quic_stream *s, enum cv_req_type type)
     struct cv_req *req = cv_req_new(c->self, c->pub, type);
     ((struct quic_slot *)cv_slot(req, c->self))->stream = s;
     s->req = req;
+    s->narrow = s->width = cv_pipe_room(req->down);
     cv_pipe_limit(req->up, quic_conf_of(c)->stream_window.n); /* the window of the stream grows up to it */
     return req;
 }

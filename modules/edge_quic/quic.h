@@ -187,6 +187,7 @@ struct quic_stream {
     uint8_t *head;        /* of the response, until it is acknowledged          */
     size_t head_n;        /* 0: not known yet                                   */
     uint64_t sent, acked; /* bytes of head and `down`                           */
+    size_t narrow, width; /* what `down` may hold: at first, and now with what is under way */
     uint64_t owed;        /* bytes in `up` that the edge has no credit for yet  */
     int64_t body_left;    /* of a Content-Length; CV_BODY_STREAM: until FIN; 0: discard */
     bool headless;        /* nothing but a beginning so far; queued there       */

@@ -43,13 +43,25 @@ static size_t output(struct quic_stream *s, ngtcp2_vec *v, size_t max, bool *fin
     return n;
 }
 
-/* All that the origin may write is under way: a longer path needs more to stay full. */
+/* All that the origin may write is under way: a longer path needs more to stay full. Not if many share it: together
+ * they fill it, and what all of them have by widening stays within what one may have. */
 static void widen(struct quic_stream *s)
 {
     struct cv_pipe *down = s->req->down;
     size_t held = cv_pipe_held(down), max = quic_conf_of(s->conn)->stream_window.n;
-    if (held && held < max && held == unacked(s) && !cv_pipe_room(down))
-        cv_pipe_limit(down, 2 * held < max ? 2 * held : max);
+    if (!held || held != unacked(s) || cv_pipe_room(down) || cv_memory_held(s->conn->self) + held > max)
+        return;
+    s->width = 2 * held < max ? 2 * held : max;
+    cv_pipe_limit(down, s->width);
+}
+
+/* The width is for what is under way, not for a reader that is slow: what the edge has no window for, beyond what every
+ * pipe holds, can as well stay with the origin. */
+static void fit(struct quic_stream *s)
+{
+    uint64_t window = ngtcp2_conn_get_max_stream_data_left(s->conn->quic, s->id);
+    uint64_t useful = unacked(s) + (window > s->narrow ? window : s->narrow);
+    cv_pipe_offer(s->req->down, useful < s->width ? (size_t)useful : s->width);
 }
 
 /* The last byte has been acknowledged. */
@@ -68,6 +80,7 @@ static void wrote(struct quic_stream *s, size_t n, bool fin)
     quic_stream_touch(s);
     if (!fin) {
         widen(s);
+        fit(s);
         return;
     }
     s->fin_sent = true;
@@ -92,8 +105,10 @@ void quic_stream_acked(struct quic_stream *s, uint64_t n)
         s->head = NULL;
     }
     uint64_t body_bytes = over(s->acked, s->head_n) - before;
-    if (body_bytes)
+    if (body_bytes) {
         cv_pipe_consume(s->req->down, (size_t)body_bytes);
+        fit(s);
+    }
     finish(s);
 }
 

@@ -239,10 +239,21 @@ static bool proc_line(const struct process *p, const char *file, char *line, siz
     return found;
 }
 
-long process_rss(const struct process *p)
+static long status_bytes(const struct process *p, const char *name)
 {
     char line[256];
-    return proc_line(p, "status", line, sizeof(line), "VmRSS:") ? strtol(line + 6, NULL, 10) * 1024 : 0;
+    return proc_line(p, "status", line, sizeof(line), name) ? strtol(line + strlen(name), NULL, 10) * 1024
+                                                            : 0;
+}
+
+long process_rss(const struct process *p)
+{
+    return status_bytes(p, "VmRSS:");
+}
+
+long process_peak(const struct process *p)
+{
+    return status_bytes(p, "VmHWM:");
 }
 
 unsigned process_files(const struct process *p)

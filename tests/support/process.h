@@ -28,6 +28,7 @@ void process_end_all(void); /* kills those that run */
 
 long process_rss(const struct process *);       /* resident bytes */
 unsigned process_files(const struct process *); /* that it has open */
+long process_peak(const struct process *);      /* the most that it ever had */
 long process_cpu_ms(const struct process *);    /* user and system */
 
 /* The name of a process whose whole output holds these bytes, or NULL. */

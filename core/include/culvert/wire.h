@@ -33,7 +33,12 @@ struct cv_str cv_mask_urls(struct cv_str, struct cv_buf *scratch);
 /* How much a pipe may hold at most from now on. A transport that grants its peer a window must never grant more than
  * there is room; lowering the limit below what is held takes nothing away. */
 void cv_pipe_limit(struct cv_pipe *, size_t bytes);
+/* A softer one: cv_pipe_room() offers no more than up to it. What it offered before may be written all the same, for a
+ * writer may have granted its own peer a window. */
+void cv_pipe_offer(struct cv_pipe *, size_t bytes);
 
+/* Bytes of memory that this worker's pipes take. */
+size_t cv_memory_held(const struct cv_self *);
 /* This worker's pipes hold as much as the ini allows: give peers no credit beyond what single streams are owed. */
 bool cv_memory_short(const struct cv_self *);
 

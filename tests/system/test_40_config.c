@@ -43,7 +43,7 @@ static int status_of(struct scene *t, const char *target)
 
 /* ---- while requests run ------------------------------------------------------------------------------- */
 
-enum { RUNNING = 50 };
+enum { RUNNING = 50, SWAPS = 100 };
 
 static bool in_two_halves(struct http1 *h, void *unused)
 {
@@ -52,7 +52,7 @@ static bool in_two_halves(struct http1 *h, void *unused)
     return sem_within(&go, PATIENCE_MS) && http1_send(h, "56789", 5);
 }
 
-static void running_requests_end_under_the_rules_they_began_with(void)
+static void running_requests_end_under_the_rules_they_began_with_through_a_hundred_others(void)
 {
     static struct http1 visitors[RUNNING];
     for (each_transport(transport)) {
@@ -66,14 +66,19 @@ static void running_requests_end_under_the_rules_they_began_with(void)
         CU_ASSERT_EQUAL(v.applied, 2);
         CU_ASSERT_EQUAL(status_of(t, "/"), 418); /* at once: the answer meant that all workers follow */
         unsigned right = 0;
-        for (int i = 0; i < RUNNING; i++) {
+        for (int i = 0; i < SWAPS; i++) { /* each is in force before one more request may end */
+            char rules[80];
+            snprintf(rules, sizeof(rules), "{\"ingress\":[{\"service\":\"http_status:%d\"}]}", 500 + i);
+            CU_ASSERT_TRUE(scene_push(t, 3 + i, rules));
+            CU_ASSERT_EQUAL(status_of(t, "/"), 500 + i);
+            if (i % (SWAPS / RUNNING))
+                continue;
+            struct http1 *h = &visitors[i / (SWAPS / RUNNING)];
             struct cv_buf body = { 0 };
             sem_post(&go);
-            CU_ASSERT_EQUAL(status_of(t, "/"), 418);
-            right += http1_read_all(&visitors[i], &body) == 0 && body.n == 10 &&
-                     memcmp(body.p, "0123456789", 10) == 0;
+            right += http1_read_all(h, &body) == 0 && body.n == 10 && memcmp(body.p, "0123456789", 10) == 0;
             cv_buf_free(&body);
-            http1_close(&visitors[i]);
+            http1_close(h);
         }
         CU_ASSERT_EQUAL(right, RUNNING);
         CU_ASSERT_EQUAL(scene_metric(t, "cloudflared_tunnel_request_errors"), 0);
@@ -275,7 +280,7 @@ static void a_reload_of_origins_and_rewrite_reaches_the_rules_in_force(void)
 }
 
 SUITE(system_40_config, TEST(a_reload_of_origins_and_rewrite_reaches_the_rules_in_force),
-      TEST(running_requests_end_under_the_rules_they_began_with),
+      TEST(running_requests_end_under_the_rules_they_began_with_through_a_hundred_others),
       TEST(what_is_wrong_is_refused_and_what_is_old_ignored), TEST(the_configuration_in_force_can_be_read),
       TEST(a_restart_serves_the_last_configuration_before_the_edge_sends_one),
       TEST(a_folder_that_cannot_be_written_to_is_told_once));

@@ -123,6 +123,9 @@ $(B)/obj/%.o: %.c $(B)/flags
 	$(Q)mkdir -p $(@D)
 	$(Q)$(COMPILE) $(TEST_FLAGS) $(or $(PIC),-fPIE) $(WERROR) -MMD -MP -c -o $@ $<
 
+# It takes files in as they are.
+$(B)/obj/modules/metrics_prom/assets.o: $(wildcard modules/metrics_prom/status/*)
+
 define linked
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D)

@@ -1,5 +1,6 @@
 /* metrics_prom.c: the metrics server: an HTTP listener for Prometheus, probes and operators. It runs on the main thread,
  * so that no scrape ever holds up a request. */
+#include "history.h"
 #include "pages.h"
 
 #include <netdb.h>
@@ -24,8 +25,21 @@ static const struct cv_option options[] = {
     CV_OPT(struct prom_conf, ready_modules, "yes",
            "/ready: every module has to be able to do its work: the guard to admit, Access to check keys.",
            .flags = CV_LIVE),
+    CV_OPT(struct prom_conf, status_page, "yes",
+           "/: a page that shows connections, rules, rates and events; hostnames and services, no secrets.",
+           .flags = CV_LIVE),
     CV_OPT_END
 };
+
+struct server {
+    struct evhttp *http;
+    struct history *history;
+};
+
+const struct history *prom_history(const struct cv_self *self)
+{
+    return ((const struct server *)self->shared)->history;
+}
 
 static void log_address(const struct cv_self *self, int fd)
 {
@@ -58,15 +72,19 @@ static enum cv_error init(struct cv_self *self, struct cv_err *err)
         evhttp_free(http);
         return cv_fail(err, CV_E_CONF, "Error opening metrics server listener: %s", conf->listen);
     }
-    self->shared = http;
+    struct server *server = cv_xmalloc(sizeof(*server));
+    *server = (struct server){ http, history_new(self) };
+    self->shared = server;
     log_address(self, fd);
     return CV_OK;
 }
 
 static void fini(struct cv_self *self)
 {
-    if (self->shared)
-        evhttp_free(self->shared);
+    struct server *server = self->shared;
+    evhttp_free(server->http);
+    history_free(server->history);
+    free(server);
     cv_log(self, CV_INFO, NULL, "Metrics server stopped");
 }
 

@@ -17,11 +17,7 @@ void page_startup(const struct cv_self *self, struct evhttp_request *req)
     page_text(req, 200, "{\"status\":200}");
 }
 
-struct reason {
-    char text[200]; /* no quotes in it */
-};
-
-static bool is_stuck(const struct cv_status *status, struct reason *why)
+static bool is_stuck(const struct cv_status *status, struct probe_reason *why)
 {
     if (status->stuck)
         snprintf(why->text, sizeof(why->text), "worker %u has not turned its loop for %lld ms", status->stuck,
@@ -34,7 +30,7 @@ void page_live(const struct cv_self *self, struct evhttp_request *req)
 {
     (void)self;
     struct cv_status status;
-    struct reason why;
+    struct probe_reason why;
     cv_status(&status);
     if (is_stuck(&status, &why))
         page_printf(req, 503, "{\"status\":503,\"reason\":\"%s\"}", why.text);
@@ -42,11 +38,11 @@ void page_live(const struct cv_self *self, struct evhttp_request *req)
         page_text(req, 200, "{\"status\":200}");
 }
 
-static bool is_unready(const struct prom_conf *conf, const struct cv_status *status, struct reason *why)
+bool probe_ready(const struct prom_conf *conf, const struct cv_status *status, struct probe_reason *why)
 {
     unsigned wanted = (unsigned)conf->ready_connections;
     if (is_stuck(status, why))
-        return true;
+        return false;
     *why->text = '\0';
     if (status->draining)
         snprintf(why->text, sizeof(why->text), "draining");
@@ -56,15 +52,15 @@ static bool is_unready(const struct prom_conf *conf, const struct cv_status *sta
         snprintf(why->text, sizeof(why->text), "no configuration has come from the edge yet");
     else if (conf->ready_modules && status->not_ready)
         snprintf(why->text, sizeof(why->text), "%s", status->not_ready);
-    return *why->text;
+    return !*why->text;
 }
 
 void page_ready(const struct cv_self *self, struct evhttp_request *req)
 {
     struct cv_status status;
-    struct reason why;
+    struct probe_reason why;
     cv_status(&status);
-    bool unready = is_unready(self->conf, &status, &why);
+    bool unready = !probe_ready(self->conf, &status, &why);
     int code = unready ? 503 : 200;
     page_printf(req, code, "{\"status\":%d,\"readyConnections\":%u,\"connectorId\":\"%s\"%s%s%s}", code,
                 status.ready, status.connector_id, unready ? ",\"reason\":\"" : "", unready ? why.text : "",

@@ -45,6 +45,16 @@ void page_startup(const struct cv_self *, struct evhttp_request *);
 void page_live(const struct cv_self *, struct evhttp_request *);
 void page_ready(const struct cv_self *, struct evhttp_request *);
 void page_healthcheck(const struct cv_self *, struct evhttp_request *);
+/* Whether visitors are served through here, and if not, why; plain text without quotes. */
+struct probe_reason {
+    char text[200];
+};
+bool probe_ready(const struct prom_conf *, const struct cv_status *, struct probe_reason *);
+struct history;
+const struct history *prom_history(const struct cv_self *); /* metrics_prom.c */
+/* page_status.c */
+void page_asset(const struct cv_self *, struct evhttp_request *);
+void page_status(const struct cv_self *, struct evhttp_request *);
 /* page_diag.c */
 void page_diag_configuration(const struct cv_self *, struct evhttp_request *);
 void page_diag_tunnel(const struct cv_self *, struct evhttp_request *);

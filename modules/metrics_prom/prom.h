@@ -9,6 +9,7 @@ struct prom_conf {
     struct cv_secret token;
     int ready_connections;
     bool ready_rules, ready_modules;
+    bool status_page;
 };
 
 /* listener.c: a listening socket at "host:port", or -1 with the reason in err. */

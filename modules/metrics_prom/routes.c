@@ -7,6 +7,10 @@
 enum { READ = EVHTTP_REQ_GET | EVHTTP_REQ_HEAD, POST = EVHTTP_REQ_POST, PUT = EVHTTP_REQ_PUT };
 
 const struct page pages[] = {
+    { "/", READ, ANYONE, page_asset },
+    { "/status.css", READ, ANYONE, page_asset },
+    { "/status.js", READ, ANYONE, page_asset },
+    { "/status.json", READ, ANYONE, page_status },
     { "/metrics", READ, ANYONE, page_metrics },
     { "/startup", READ, ANYONE, page_startup },
     { "/live", READ, ANYONE, page_live },

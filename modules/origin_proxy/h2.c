@@ -232,9 +232,9 @@ static void on_idle(struct cv_timer *timer)
 /* As the option h2c has it. */
 static struct cv_str name_of(struct cv_req *req, const struct cv_target *target)
 {
-    bool v6 = memchr(target->host.p, ':', target->host.n);
     if (target->unix_path.n)
         return target->unix_path;
+    bool v6 = memchr(target->host.p, ':', target->host.n);
     return cv_print(req, v6 ? "[" CV_STR_FMT "]:%u" : CV_STR_FMT ":%u", CV_STR_ARG(target->host),
                     target->port);
 }

@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -60,7 +61,7 @@ static void *accept_all(void *arg)
             continue;
         struct guest *g = cv_xcalloc(1, sizeof(*g));
         g->origin = o;
-        g->shut = dup(fd);
+        g->shut = fcntl(fd, F_DUPFD_CLOEXEC, 0);
         http1_adopt(&g->http, fd);
         atomic_fetch_add(&o->connections, 1);
         g->next = o->guests;

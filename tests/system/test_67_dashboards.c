@@ -413,8 +413,12 @@ static void every_query_finds_something_in_prometheus(void)
     CU_ASSERT_TRUE(query(port, "up == 1") == 1);
     ask_dashboard(port);
     check_alerts(port);
-    process_signal(p, 15);
-    process_end(p, 20000);
+    process_end(p, 0);
+    char data[96];
+    snprintf(data, sizeof(data), "%s/tsdb", t->dir);
+    free(output_of(0, (const char *const[]){ "/bin/rm", "-r", data, NULL }));
+    snprintf(data, sizeof(data), "%s/prometheus.yml", t->dir);
+    unlink(data);
     scene_stop(t);
 }
 

@@ -113,7 +113,9 @@ static void next_request(struct h1 *h)
 static void drop_input(struct h1 *h, ssize_t n)
 {
     h->dropped += n > 0 ? (size_t)n : 0;
-    if (n <= 0 || h->dropped > LINGER_MAX)
+    if (n == 0 && h->out.n > 0)
+        event_del(&h->rev); /* it may still listen */
+    else if (n <= 0 || h->dropped > LINGER_MAX)
         h1_bury(h);
 }
 

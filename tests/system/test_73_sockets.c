@@ -7,7 +7,8 @@
 
 /* Of node; before version 22 it has WebSocket only if asked. */
 #define NODE                                                                                                 \
-    "node $(node -e 'process.exit(+(typeof WebSocket === \"undefined\"))' || echo --experimental-websocket) "
+    "node $(node -e 'process.exit(+(typeof WebSocket === \"undefined\"))' || echo "                          \
+    "--experimental-websocket) "
 
 static bool lacks_websocket(void)
 {

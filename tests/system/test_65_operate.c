@@ -551,6 +551,7 @@ static void a_peer_s_bytes_do_no_harm_to_the_log(void)
             answer_free(&a);
             a = scene_control(t, "POST", "/config?version=2", "{\"ingress\":\"" UGLY "\"}");
             answer_free(&a);
+            CU_ASSERT_TRUE(process_says(t->culvert, "in string", PATIENCE_MS));
             char *said = process_output(t->culvert);
             CU_ASSERT_TRUE(is_clean(said));
             CHECK_HOLDS(said, "\\u001b[31m\\u00ff\\u00fe\\u00c2\\u009b");

@@ -147,7 +147,7 @@ static struct cv_series *lookup(const struct cv_metric *m, const struct cv_str *
 {
     struct cv_worker *w = worker_current();
     size_t n = count_labels(m->labels);
-    struct cv_str values[LABELS_MAX];
+    struct cv_str values[LABELS_MAX] = { 0 };
     for (size_t i = 0; i < n; i++)
         values[i] = (struct cv_str){ given[i].p, given[i].n < VALUE_MAX ? given[i].n : VALUE_MAX };
     uint64_t hash = hash_of(m, values, n);

@@ -20,15 +20,6 @@ static bool take_prefix(struct cv_str *s, struct cv_str prefix)
     return true;
 }
 
-static bool copy(char *to, size_t size, struct cv_str from)
-{
-    if (from.n >= size)
-        return false;
-    memcpy(to, from.p, from.n);
-    to[from.n] = '\0';
-    return true;
-}
-
 static bool read_port(struct cv_str s, uint16_t *port)
 {
     unsigned long n = 0;
@@ -55,7 +46,7 @@ static bool read_authority(struct cv_str s, struct cv_proxy *p)
     }
     if (rest.n && (rest.p[0] != ':' || !read_port((struct cv_str){ rest.p + 1, rest.n - 1 }, &p->port)))
         return false;
-    return host.n > 0 && copy(p->host, sizeof(p->host), host);
+    return host.n > 0 && cv_str_copy(p->host, sizeof(p->host), host);
 }
 
 /* %40 and the like: a password may hold an @. */
@@ -92,7 +83,7 @@ bool cv_proxy_parse(struct cv_str url, struct cv_proxy *p)
     url.n -= slash ? 1 : 0;
     if (at) {
         struct cv_str user = { url.p, (size_t)(at - url.p) };
-        if (!copy(p->credentials, sizeof(p->credentials), user) || !unescape(p->credentials))
+        if (!cv_str_copy(p->credentials, sizeof(p->credentials), user) || !unescape(p->credentials))
             return false;
         url.n -= user.n + 1;
         url.p = at + 1;
@@ -186,15 +177,15 @@ static void socks_login(struct cv_proxy_talk *t, struct cv_buf *out)
 static void socks_connect(struct cv_proxy_talk *t, struct cv_buf *out)
 {
     enum { IPV4 = 1, NAME = 3, IPV6 = 4 };
-    char host[256] = "";
+    char host[INET6_ADDRSTRLEN];
     uint8_t bytes[256], n = 4;
-    memcpy(host, t->host.p, t->host.n);
+    cv_str_copy(host, sizeof(host), t->host);
     uint8_t kind = inet_pton(AF_INET, host, bytes) == 1    ? IPV4
                    : inet_pton(AF_INET6, host, bytes) == 1 ? IPV6
                                                            : NAME;
     if (kind == NAME) {
         bytes[0] = n = (uint8_t)t->host.n;
-        memcpy(bytes + 1, host, n++);
+        memcpy(bytes + 1, t->host.p, n++);
     } else if (kind == IPV6) {
         n = 16;
     }

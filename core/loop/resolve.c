@@ -352,7 +352,7 @@ static void ask(struct name *name)
 /* Names are equal whatever the case of their letters. What is no name becomes "", which nobody has. */
 static void fold(struct cv_str host, char out[NAME_BYTES + 1])
 {
-    size_t n = host.n <= NAME_BYTES && !memchr(host.p ? host.p : "", '\0', host.n) ? host.n : 0;
+    size_t n = host.p && host.n <= NAME_BYTES && !memchr(host.p, '\0', host.n) ? host.n : 0;
     for (size_t i = 0; i < n; i++)
         out[i] = host.p[i] >= 'A' && host.p[i] <= 'Z' ? (char)(host.p[i] + 'a' - 'A') : host.p[i];
     out[n] = '\0';

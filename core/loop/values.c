@@ -21,6 +21,15 @@ struct cv_str cv_str_of(const char *s)
     return s ? (struct cv_str){ s, strlen(s) } : (struct cv_str){ NULL, 0 };
 }
 
+bool cv_str_copy(char *to, size_t size, struct cv_str s)
+{
+    bool fits = s.n < size && (s.n == 0 || !memchr(s.p, '\0', s.n));
+    if (fits && s.n)
+        memcpy(to, s.p, s.n);
+    to[fits ? s.n : 0] = '\0';
+    return fits;
+}
+
 struct cv_str cv_reveal(struct cv_secret secret)
 {
     return (struct cv_str){ secret.p, secret.n };

@@ -100,10 +100,8 @@ static bool address_parse(struct cv_str host, uint16_t port, struct sockaddr_sto
     struct sockaddr_in *in = (void *)addr;
     struct sockaddr_in6 *in6 = (void *)addr;
     *addr = (struct sockaddr_storage){ .ss_family = AF_UNSPEC };
-    if (host.n >= sizeof(text) || memchr(host.p, '\0', host.n))
+    if (!cv_str_copy(text, sizeof(text), host))
         return false;
-    memcpy(text, host.p, host.n);
-    text[host.n] = '\0';
     if (inet_pton(AF_INET, text, &in->sin_addr) == 1) {
         in->sin_family = AF_INET;
         in->sin_port = htons(port);

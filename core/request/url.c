@@ -181,12 +181,7 @@ static bool check_ip_literal(struct cv_str s, struct reason *why)
     struct cv_str address = s, zone = cut(&address, '%');
     char text[INET6_ADDRSTRLEN];
     uint8_t bytes[16];
-    bool zoned = address.n < s.n;
-    bool fits = address.n > 0 && address.n < sizeof text;
-    if (fits) {
-        memcpy(text, address.p, address.n);
-        text[address.n] = '\0';
-    }
+    bool zoned = address.n < s.n, fits = cv_str_copy(text, sizeof(text), address);
     if (fits && inet_pton(AF_INET6, text, bytes) == 1 && (!zoned || zone.n > 0))
         return true;
     if (fits && !zoned && inet_pton(AF_INET, text, bytes) == 1) {

@@ -43,10 +43,8 @@ static bool read_addr(struct cv_str text, struct sockaddr_storage *a)
     char ip[INET6_ADDRSTRLEN];
     struct sockaddr_in *v4 = (struct sockaddr_in *)a;
     struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)a;
-    if (!discovery_split(text, &host, &port) || host.n >= sizeof(ip))
+    if (!discovery_split(text, &host, &port) || !cv_str_copy(ip, sizeof(ip), host))
         return false;
-    memcpy(ip, host.p, host.n);
-    ip[host.n] = '\0';
     memset(a, 0, sizeof(*a));
     if (inet_pton(AF_INET, ip, &v4->sin_addr) == 1) {
         v4->sin_family = AF_INET;

@@ -9,10 +9,8 @@ static const uint8_t mapped[12] = { [10] = 0xFF, [11] = 0xFF };
 static bool address(struct cv_str s, uint8_t ip[static 16], bool *v4)
 {
     char text[INET6_ADDRSTRLEN];
-    if (s.n == 0 || s.n >= sizeof(text) || memchr(s.p, '\0', s.n))
+    if (!cv_str_copy(text, sizeof(text), s))
         return false;
-    memcpy(text, s.p, s.n);
-    text[s.n] = '\0';
     *v4 = inet_pton(AF_INET, text, ip + 12) == 1;
     if (*v4)
         memcpy(ip, mapped, sizeof(mapped));

@@ -8,15 +8,6 @@
 
 enum { HTTP_PORT = 3128, SOCKS_PORT = 1080 };
 
-static bool copy(char *to, size_t size, struct cv_str from)
-{
-    if (from.n >= size)
-        return false;
-    memcpy(to, from.p, from.n);
-    to[from.n] = '\0';
-    return true;
-}
-
 bool h2_proxy_parse(struct cv_str url, struct cv_proxy *p)
 {
     if (!cv_proxy_parse(url, p))
@@ -63,7 +54,8 @@ static bool exempts(const char *entry, const struct sockaddr_storage *edge)
     const char *slash = strchr(entry, '/');
     if (slash)
         bits = strtoul(slash + 1, NULL, 10);
-    if (!copy(text, sizeof(text), (struct cv_str){ entry, slash ? (size_t)(slash - entry) : strlen(entry) }))
+    if (!cv_str_copy(text, sizeof(text),
+                     (struct cv_str){ entry, slash ? (size_t)(slash - entry) : strlen(entry) }))
         return false;
     return bits <= size * 8 && inet_pton(edge->ss_family, text, net) == 1 &&
            same_bits(bytes, net, (unsigned)bits);
@@ -77,7 +69,7 @@ bool h2_proxy_exempt(const char *list, const struct sockaddr_storage *edge)
     for (const char *at = list ? list : ""; *at;) {
         size_t blank = strspn(at, ", "), n = strcspn(at + blank, ", ");
         char entry[80];
-        if (n && copy(entry, sizeof(entry), (struct cv_str){ at + blank, n }) && exempts(entry, edge))
+        if (n && cv_str_copy(entry, sizeof(entry), (struct cv_str){ at + blank, n }) && exempts(entry, edge))
             return true;
         at += blank + n;
     }
@@ -97,7 +89,7 @@ enum cv_error h2_proxy_choose(const struct h2_conf *conf, const struct sockaddr_
         return cv_fail(err, CV_E_CONF, "%s is not a proxy of the form http://host:port or socks5://host:port",
                        from_env ? "HTTPS_PROXY" : "proxy of [edge_http2]");
     struct cv_str secret = cv_reveal(conf->proxy_credentials);
-    if (secret.n && !from_env && !copy(p->credentials, sizeof(p->credentials), secret))
+    if (secret.n && !from_env && !cv_str_copy(p->credentials, sizeof(p->credentials), secret))
         return cv_fail(err, CV_E_CONF, "proxy_credentials of [edge_http2] are too long");
     return CV_OK;
 }

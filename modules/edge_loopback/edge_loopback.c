@@ -64,7 +64,7 @@ static enum cv_error init(struct cv_self *self, struct cv_err *err)
     if (fd < 0)
         return CV_E_CONF;
     self->shared = cv_xmemdup0(&fd, sizeof(fd));
-    struct sockaddr_storage addr;
+    struct sockaddr_storage addr = { .ss_family = AF_UNSPEC };
     socklen_t size = sizeof(addr);
     getsockname(fd, (struct sockaddr *)&addr, &size);
     in_port_t port = addr.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&addr)->sin6_port

@@ -154,13 +154,14 @@ static bool find(struct ask *ask, char port[static 8])
 static int drain(struct ask *ask, const char *port, int64_t limit_ms)
 {
     char target[64] = "/drain";
+    struct ask order = *ask;
     struct reply r;
     if (limit_ms >= 0)
         snprintf(target, sizeof(target), "/drain?timeout=%lldms", (long long)limit_ms);
-    ask->method = "POST";
-    ask->target = target;
-    ask->patience_s = 0; /* as long as it takes: the process has its own time limit */
-    ask_at(ask, port, &r);
+    order.method = "POST";
+    order.target = target;
+    order.patience_s = 0; /* as long as it takes: the process has its own time limit */
+    ask_at(&order, port, &r);
     fputs(r.status ? r.body : "The process ended before it had drained.\n",
           r.status == 200 ? stdout : stderr);
     int status = r.status != 200 ? NOBODY : strstr(r.body, "\"cut\":0,") ? GOOD : NO;

@@ -43,7 +43,7 @@ const struct history *prom_history(const struct cv_self *self)
 
 static void log_address(const struct cv_self *self, int fd)
 {
-    struct sockaddr_storage addr;
+    struct sockaddr_storage addr = { .ss_family = AF_UNSPEC };
     socklen_t size = sizeof(addr);
     char host[64], port[16];
     if (getsockname(fd, (struct sockaddr *)&addr, &size) == 0 &&

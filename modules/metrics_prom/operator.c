@@ -51,8 +51,8 @@ static bool is_a_browser_led_astray(struct evhttp_request *req)
         return true;
     size_t n = host ? strlen(host) : 0;
     bool bracketed = n > 2 && host[0] == '[' && host[n - 1] == ']';
-    if (bracketed && n - 2 < sizeof(bare))
-        memcpy(bare, host + 1, n - 2);
+    if (bracketed)
+        cv_str_copy(bare, sizeof(bare), (struct cv_str){ host + 1, n - 2 });
     return !host || (evutil_ascii_strcasecmp(host, "localhost") != 0 && inet_pton(AF_INET, host, ip) != 1 &&
                      inet_pton(AF_INET6, bracketed ? bare : host, ip) != 1);
 }

@@ -94,13 +94,14 @@ static void end(const struct writer *w)
 static void add_link(void *arg, const struct cv_link *link)
 {
     static const char *const states[] = { "connecting", "registered", "leaving" };
+    int64_t registered_s = link->registered_ms / 1000;
     struct writer w = begin(arg, ",");
     number(&w, "index", link->index);
     text(&w, "state", cv_str_of(states[link->state]));
     text(&w, "protocol", cv_str_of(link->protocol));
     text(&w, "ip", cv_str_of(link->ip));
     text(&w, "location", cv_str_of(link->location));
-    number(&w, "registered_s", (double)(link->registered_ms / 1000));
+    number(&w, "registered_s", (double)registered_s);
     number(&w, "rtt_ms", link->rtt_us < 0 ? NAN : (double)link->rtt_us / 1000);
     number(&w, "open", link->open);
     end(&w);

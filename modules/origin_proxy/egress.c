@@ -48,12 +48,11 @@ static bool read_address(struct cv_str text, struct address *a)
     static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
     char s[INET6_ADDRSTRLEN + 1];
     const char *zone = text.n ? memchr(text.p, '%', text.n) : NULL;
-    size_t n = zone ? (size_t)(zone - text.p) : text.n;
     *a = (struct address){ .family = AF_INET };
-    if (n >= sizeof(s) || memchr(text.p ? text.p : "", '\0', n))
+    if (zone)
+        text.n = (size_t)(zone - text.p);
+    if (!cv_str_copy(s, sizeof(s), text))
         return false;
-    memcpy(s, text.p, n);
-    s[n] = '\0';
     if (!zone && inet_pton(AF_INET, s, a->bytes) == 1)
         return true;
     a->family = AF_INET6;
@@ -214,14 +213,13 @@ static void read_way(struct way *way, const char *url, const char *refusal)
 struct origin_egress *origin_egress_new(void)
 {
     const char *http = variable("HTTP_PROXY", "http_proxy"), *https = variable("HTTPS_PROXY", "https_proxy");
-    const char *none = variable("NO_PROXY", "no_proxy");
+    const char *none = variable("NO_PROXY", "no_proxy"), *cgi = getenv("REQUEST_METHOD");
     if (!http && !https)
         return NULL;
     struct origin_egress *e = cv_xcalloc(1, sizeof(*e));
     read_way(&e->http, http, "HTTP_PROXY is not of the form http://host:port or socks5://host:port");
     read_way(&e->https, https, "HTTPS_PROXY is not of the form http://host:port or socks5://host:port");
-    if (http && getenv("REQUEST_METHOD") &&
-        *getenv("REQUEST_METHOD")) /* a visitor's header Proxy sets it there */
+    if (http && cgi && *cgi) /* a visitor's header Proxy sets it there */
         e->http.refusal = "HTTP_PROXY is not used in a CGI environment (REQUEST_METHOD is set)";
     read_list(e, none ? none : "");
     return e;

@@ -53,9 +53,6 @@ bool origin_is_address(struct cv_str host)
 {
     char text[INET6_ADDRSTRLEN];
     uint8_t bytes[16];
-    if (host.n >= sizeof(text))
-        return false;
-    memcpy(text, host.p, host.n);
-    text[host.n] = '\0';
-    return inet_pton(AF_INET, text, bytes) == 1 || inet_pton(AF_INET6, text, bytes) == 1;
+    return cv_str_copy(text, sizeof(text), host) &&
+           (inet_pton(AF_INET, text, bytes) == 1 || inet_pton(AF_INET6, text, bytes) == 1);
 }

@@ -141,12 +141,10 @@ SSL *origin_tls_new(struct origin_worker *w, const struct cv_rule *rule, struct 
                     struct cv_err *err)
 {
     char host[256];
-    if (name.n == 0 || name.n >= sizeof(host) || memchr(name.p, '\0', name.n)) {
+    if (name.n == 0 || !cv_str_copy(host, sizeof(host), name)) {
         cv_fail(err, CV_E_TLS, "no usable server name to verify");
         return NULL;
     }
-    memcpy(host, name.p, name.n);
-    host[name.n] = '\0';
     SSL *ssl = SSL_new(context(w, rule));
     CV_ASSERT(ssl);
     X509_VERIFY_PARAM *param = SSL_get0_param(ssl);

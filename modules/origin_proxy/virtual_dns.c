@@ -13,11 +13,8 @@ bool origin_is_virtual_dns(const struct cv_target *target)
     static const uint8_t address[16] = { 0x26, 0x06, 0x47, 0x00, 0x0c, 0xf1, 0x20, 0x00, [15] = 1 };
     char text[INET6_ADDRSTRLEN];
     struct in6_addr in6;
-    if (target->port != DNS_PORT || target->host.n >= sizeof(text))
-        return false;
-    memcpy(text, target->host.p, target->host.n);
-    text[target->host.n] = '\0';
-    return inet_pton(AF_INET6, text, &in6) == 1 && memcmp(&in6, address, sizeof(address)) == 0;
+    return target->port == DNS_PORT && cv_str_copy(text, sizeof(text), target->host) &&
+           inet_pton(AF_INET6, text, &in6) == 1 && memcmp(&in6, address, sizeof(address)) == 0;
 }
 
 /* The first server that the C library would ask. */

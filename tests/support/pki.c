@@ -112,13 +112,27 @@ X509 *pki_ca(const struct pki *pki)
     return pki->cert;
 }
 
-bool pki_write_ca(const struct pki *pki, const char *path)
+static bool write_certificate(X509 *cert, const char *path)
 {
     FILE *f = fopen(path, "we");
     if (!f)
         return false;
-    bool written = PEM_write_X509(f, pki->cert) == 1;
+    bool written = PEM_write_X509(f, cert) == 1;
     return fclose(f) == 0 && written;
+}
+
+bool pki_write_ca(const struct pki *pki, const char *path)
+{
+    return write_certificate(pki->cert, path);
+}
+
+bool pki_write_server(const SSL_CTX *ctx, const char *certificate, const char *key)
+{
+    FILE *f = fopen(key, "we");
+    if (!f)
+        return false;
+    bool written = PEM_write_PrivateKey(f, SSL_CTX_get0_privatekey(ctx), NULL, NULL, 0, NULL, NULL) == 1;
+    return fclose(f) == 0 && written && write_certificate(SSL_CTX_get0_certificate(ctx), certificate);
 }
 
 /* "a.example,127.0.0.1" as OpenSSL wants it: "DNS:a.example,IP:127.0.0.1". */

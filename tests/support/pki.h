@@ -17,6 +17,8 @@ void pki_free(struct pki *);
 
 /* The authority's certificate as PEM, for --cacert. False: errno says why. */
 bool pki_write_ca(const struct pki *, const char *path);
+/* Certificate and key of a context of pki_server(), for servers that read files. False: errno says why. */
+bool pki_write_server(const SSL_CTX *, const char *certificate, const char *key);
 /* Borrowed. */
 X509 *pki_ca(const struct pki *);
 

@@ -5,7 +5,6 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <openssl/pem.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -26,12 +25,7 @@ static struct keys keys_new(void)
     snprintf(k.cert, sizeof(k.cert), "%s/cert.pem", k.dir);
     struct pki *pki = pki_new("an authority");
     SSL_CTX *ctx = pki_server(pki, "127.0.0.1", PKI_GOOD);
-    FILE *key = fopen(k.key, "we"), *cert = fopen(k.cert, "we");
-    CU_ASSERT_TRUE_FATAL(key && cert);
-    PEM_write_PrivateKey(key, SSL_CTX_get0_privatekey(ctx), NULL, NULL, 0, NULL, NULL);
-    PEM_write_X509(cert, SSL_CTX_get0_certificate(ctx));
-    fclose(key);
-    fclose(cert);
+    CU_ASSERT_TRUE_FATAL(pki_write_server(ctx, k.cert, k.key));
     SSL_CTX_free(ctx);
     pki_free(pki);
     return k;

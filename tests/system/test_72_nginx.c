@@ -3,7 +3,6 @@
 #include "real.h"
 #include "scene.h"
 
-#include <openssl/pem.h>
 #include <signal.h>
 
 enum {
@@ -64,18 +63,13 @@ struct site {
 
 static void write_identity(const char *dir)
 {
-    char file[128];
+    char ca[128], cert[128], key[128];
     struct pki *pki = pki_new("peers");
     SSL_CTX *tls = pki_server(pki, "origin.example.com", PKI_GOOD);
-    snprintf(file, sizeof(file), "%s/ca.pem", dir);
-    CU_ASSERT_TRUE_FATAL(pki_write_ca(pki, file));
-    snprintf(file, sizeof(file), "%s/cert.pem", dir);
-    FILE *f = fopen(file, "we");
-    CU_ASSERT(f && PEM_write_X509(f, SSL_CTX_get0_certificate(tls)) && fclose(f) == 0);
-    snprintf(file, sizeof(file), "%s/key.pem", dir);
-    f = fopen(file, "we");
-    CU_ASSERT(f && PEM_write_PrivateKey(f, SSL_CTX_get0_privatekey(tls), NULL, NULL, 0, NULL, NULL) &&
-              fclose(f) == 0);
+    snprintf(ca, sizeof(ca), "%s/ca.pem", dir);
+    snprintf(cert, sizeof(cert), "%s/cert.pem", dir);
+    snprintf(key, sizeof(key), "%s/key.pem", dir);
+    CU_ASSERT_TRUE_FATAL(pki_write_ca(pki, ca) && pki_write_server(tls, cert, key));
     SSL_CTX_free(tls);
     pki_free(pki);
 }

@@ -46,6 +46,8 @@ struct cv_str {
 bool cv_str_eq(struct cv_str, struct cv_str);     /* bytes                    */
 bool cv_str_caseeq(struct cv_str, struct cv_str); /* ASCII letters fold       */
 struct cv_str cv_str_of(const char *);            /* NULL gives an empty one  */
+/* As a string with a NUL behind it. False, and "" there: too long, or a NUL within. */
+bool cv_str_copy(char *to, size_t size, struct cv_str);
 
 /* Option values. The text forms are what an ini line or a flag may say. */
 struct cv_list {

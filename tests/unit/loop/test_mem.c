@@ -1,4 +1,5 @@
-/* test_mem.c: the byte buffer, and allocation that the process does not outlive. */
+/* test_mem.c: the byte buffer, strings of either kind, and allocation that the process does not outlive. */
+#include "culvert/culvert.h"
 #include "culvert/mem.h"
 #include "suite.h"
 
@@ -91,6 +92,19 @@ static bool aborts(void (*f)(void))
            WTERMSIG(status) == SIGABRT;
 }
 
+static void a_string_is_copied_whole_or_not_at_all(void)
+{
+    char to[4] = "xyz";
+    CU_ASSERT_TRUE(cv_str_copy(to, sizeof(to), CV_STR("abc")));
+    CU_ASSERT_STRING_EQUAL(to, "abc");
+    CU_ASSERT_FALSE(cv_str_copy(to, sizeof(to), CV_STR("abcd")));
+    CU_ASSERT_STRING_EQUAL(to, "");
+    CU_ASSERT_FALSE(cv_str_copy(to, sizeof(to), CV_STR("a\0c")));
+    CU_ASSERT_STRING_EQUAL(to, "");
+    CU_ASSERT_TRUE(cv_str_copy(to, sizeof(to), (struct cv_str){ NULL, 0 }));
+    CU_ASSERT_STRING_EQUAL(to, "");
+}
+
 static void sizes_that_do_not_fit_end_the_process(void)
 {
     CU_ASSERT_TRUE(aborts(multiply));
@@ -100,4 +114,4 @@ static void sizes_that_do_not_fit_end_the_process(void)
 
 SUITE(mem, TEST(a_buffer_gives_back_in_order_what_was_added), TEST(adding_nothing_needs_no_memory),
       TEST(reserved_room_is_there_and_not_yet_in_use), TEST(a_copy_ends_in_nul),
-      TEST(sizes_that_do_not_fit_end_the_process));
+      TEST(a_string_is_copied_whole_or_not_at_all), TEST(sizes_that_do_not_fit_end_the_process));

@@ -280,7 +280,8 @@ static void who_has_to_outlive_the_visitors_is_let_go_at_sigterm(void)
 /* `culvert WORD FLAGS --metrics ADDRESS`: its exit status, and that it said so. */
 static void word_says(const char *word, const char *flag, const char *metrics, int status, const char *said)
 {
-    const char *argv[] = { SUITE_BUILD "/culvert", word, "--metrics", metrics, flag, NULL };
+    static const char program[] = SUITE_BUILD "/culvert";
+    const char *argv[] = { program, word, "--metrics", metrics, flag, NULL };
     struct process *p = process_start(argv, (const char *const[]){ "PATH=/nonexistent", NULL });
     int got = process_end(p, PATIENCE_MS);
     char *text = process_output(p);

@@ -3,6 +3,8 @@
 
 #include "process.h"
 
+static const char program[] = SUITE_BUILD "/culvert";
+
 static char *output_of(const char *const *argv, const char *const *env, int status)
 {
     struct process *p = process_start(argv, env);
@@ -13,7 +15,7 @@ static char *output_of(const char *const *argv, const char *const *env, int stat
 static char *culvert(const char *word, const char *argument)
 {
     static const char *const none[] = { NULL };
-    const char *const argv[] = { SUITE_BUILD "/culvert", word, argument, NULL };
+    const char *const argv[] = { program, word, argument, NULL };
     return output_of(argv, none, 0);
 }
 
@@ -60,7 +62,7 @@ static void an_unknown_page_or_shell_is_refused_with_the_known_ones(void)
     static const char *const none[] = { NULL };
     static const char *const cases[][2] = { { "manual", "culvert.conf" }, { "completion", "tcsh" } };
     for (size_t i = 0; i < 2; i++) {
-        const char *const argv[] = { SUITE_BUILD "/culvert", cases[i][0], cases[i][1], NULL };
+        const char *const argv[] = { program, cases[i][0], cases[i][1], NULL };
         char *said = output_of(argv, none, 255);
         CHECK_HOLDS(said, i == 0 ? "culvert.ini" : "bash, zsh or fish");
         free(said);
@@ -136,7 +138,7 @@ static char *offers(const char *line)
         ". <($0 completion bash); COMP_WORDS=($1); [[ $1 != *' ' ]] || COMP_WORDS+=('');"
         "COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _culvert; echo \" ${COMPREPLY[*]} \"";
     static const char *const env[] = { "PATH=/usr/bin:/bin", NULL };
-    const char *const argv[] = { "/bin/bash", "-c", script, SUITE_BUILD "/culvert", line, NULL };
+    const char *const argv[] = { "/bin/bash", "-c", script, program, line, NULL };
     return output_of(argv, env, 0);
 }
 

@@ -27,6 +27,18 @@ static const struct health_conf *conf_of(const struct health_checks *h)
     return h->self->conf;
 }
 
+health_checker_cell *health_checker(const struct cv_self *self)
+{
+    return cv_cell(self, CV_STR("\nchecker"), sizeof(health_checker_cell));
+}
+
+/* It is, or becomes it where there is none. */
+static bool is_checker(const struct health_checks *h)
+{
+    const struct cv_instance *me = h->self->instance, *checker = NULL;
+    return atomic_compare_exchange_strong(health_checker(h->self), &checker, me) || checker == me;
+}
+
 bool health_concerns(const struct health_conf *c, const struct cv_rule *rule)
 {
     bool checkable =
@@ -107,7 +119,8 @@ static void see(void *arg, const struct cv_rule *rule)
 static void target_free(struct target *t)
 {
     cv_ask_cancel(t->ask);
-    health_forget(t->all->self, t->state, cv_str_of(t->service));
+    if (is_checker(t->all)) /* else what is known is the other's */
+        health_forget(t->all->self, t->state, cv_str_of(t->service));
     free(t->service);
     free(t);
 }
@@ -129,7 +142,7 @@ static void on_timer(struct cv_timer *timer)
 {
     struct health_checks *h = CV_OWNER(timer, struct health_checks, timer);
     int64_t every = conf_of(h)->interval.ms;
-    if (every > 0)
+    if (every > 0 && is_checker(h))
         cv_rules_here(h->self, see, h);
     drop_unnamed(h);
     cv_timer_set(h->self, timer, (struct cv_ms){ every > 0 && every < LOOK_MS ? every : LOOK_MS });
@@ -150,5 +163,7 @@ void health_checks_stop(struct health_checks *h)
         return;
     cv_timer_clear(&h->timer);
     drop_unnamed(h);
+    const struct cv_instance *me = h->self->instance;
+    atomic_compare_exchange_strong(health_checker(h->self), &me, NULL);
     free(h);
 }

@@ -116,9 +116,8 @@ static enum cv_error start(struct cv_self *self, struct cv_err *err)
 {
     (void)err;
     struct worker *w = cv_xcalloc(1, sizeof(*w));
-    atomic_bool *taken = cv_cell(self, CV_STR("\nchecks"), sizeof(*taken));
     self->local = w;
-    if (!atomic_exchange(taken, true))
+    if (atomic_exchange(health_checker(self), self->instance) != self->instance)
         w->checks = health_checks_start(self);
     return CV_OK;
 }
@@ -126,9 +125,6 @@ static enum cv_error start(struct cv_self *self, struct cv_err *err)
 static void stop(struct cv_self *self)
 {
     struct worker *w = self->local;
-    atomic_bool *taken = cv_cell(self, CV_STR("\nchecks"), sizeof(*taken));
-    if (w->checks)
-        atomic_store(taken, false);
     health_checks_stop(w->checks);
     free(w);
     self->local = NULL;

@@ -45,6 +45,10 @@ void health_forget(const struct cv_self *, struct health_state *, struct cv_str 
 
 /* ---- check.c -------------------------------------------------------------------------------------------- */
 
+/* Which instance checks, of those with the same section: the last that a reload brought. NULL: none. */
+typedef _Atomic(const struct cv_instance *) health_checker_cell;
+health_checker_cell *health_checker(const struct cv_self *);
+
 struct health_checks;
 struct health_checks *health_checks_start(const struct cv_self *);
 void health_checks_stop(struct health_checks *); /* NULL is fine */

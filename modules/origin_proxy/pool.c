@@ -33,7 +33,7 @@ static struct origin_pool **find(struct origin_worker *w, struct cv_str key)
 void origin_pool_count(struct origin_worker *w, int64_t change)
 {
     w->idle += change;
-    cv_gauge_set(w->series[ORIGIN_IDLE], w->idle);
+    cv_add(w->series[ORIGIN_IDLE], change); /* one that a reload brought may count beside it */
 }
 
 static int64_t end_of_oldest(const struct origin_pool *pool)

@@ -46,12 +46,12 @@ bool probe_ready(const struct prom_conf *conf, const struct cv_status *status, s
     *why->text = '\0';
     if (status->draining)
         snprintf(why->text, sizeof(why->text), "draining");
+    else if (conf->ready_modules && status->not_ready) /* why there may be no connection, too */
+        snprintf(why->text, sizeof(why->text), "%s", status->not_ready);
     else if (status->ready < wanted)
         snprintf(why->text, sizeof(why->text), "%u of %u connections registered", status->ready, wanted);
     else if (conf->ready_rules && !status->has_rules)
         snprintf(why->text, sizeof(why->text), "no configuration has come from the edge yet");
-    else if (conf->ready_modules && status->not_ready)
-        snprintf(why->text, sizeof(why->text), "%s", status->not_ready);
     return !*why->text;
 }
 

@@ -134,17 +134,28 @@ void instance_fini(struct runtime *r, const struct cv_instance *i)
     if (p->initialised && i->module->fini)
         i->module->fini(&r->main->selfs[i->id]);
     p->initialised = false;
-}
-
-void instance_take_down(struct runtime *r, const struct cv_instance *i)
-{
-    struct place *p = &r->places[i->id];
-    for (size_t w = 0; w < r->n_workers; w++)
-        run_errand(r->workers[w], stop_on, &(struct stop){ r, i });
-    instance_fini(r, i);
     if (p->state == PLACE_LEAVES)
         conf_free(p->conf);
-    *p = (struct place){ .state = PLACE_FREE };
+    p->conf = NULL;
+}
+
+static void free_places(void *arg)
+{
+    struct runtime *r = arg;
+    for (unsigned id = 0; id < INSTANCES_MAX; id++)
+        if (r->places[id].state == PLACE_GONE)
+            r->places[id] = (struct place){ .state = PLACE_FREE };
+}
+
+/* What its threads posted to one another, and to us, before each of them stopped is done with before the id is another's:
+ * posts keep their order. */
+void instance_take_down(struct runtime *r, const struct cv_instance *i)
+{
+    run_everywhere(r, stop_on, &(struct stop){ r, i });
+    threads_catch_up(r);
+    instance_fini(r, i);
+    r->places[i->id].state = PLACE_GONE;
+    cv_post(r->main, free_places, r);
 }
 
 /* ---- chains -------------------------------------------------------------------------------------------- */

@@ -271,18 +271,12 @@ static void settle_confs(struct change *c)
     r->g = c->g;
 }
 
-static void turn_once(struct cv_worker *w, void *arg)
-{
-    (void)w, (void)arg;
-}
-
 /* The workers have the rules that follow from it when this returns, and are in no call that saw what was before. */
 static void follow_local(struct runtime *r)
 {
     local_setup(generation_core(r->g, CORE_ORIGINS), generation_core(r->g, CORE_REWRITE));
     tunnel_local_changed();
-    for (size_t i = 0; i < r->n_workers; i++)
-        run_errand(r->workers[i], turn_once, NULL);
+    threads_catch_up(r);
     local_settle();
 }
 
@@ -302,8 +296,7 @@ static void put_in_force(struct change *c)
     if (c->changes) {
         set_order(c);
         change_over(r->main, c);
-        for (size_t w = 0; w < r->n_workers; w++)
-            run_errand(r->workers[w], change_over, c);
+        run_everywhere(r, change_over, c);
         let_go(c);
     }
     r->verbose = false;
@@ -348,16 +341,17 @@ void reload_sweep(struct runtime *r)
 {
     struct sweep s = { r, r->epoch };
     bool left = false;
-    for (size_t i = 0; i < r->n_workers; i++)
-        run_errand(r->workers[i], sweep_thread, &s);
+    run_everywhere(r, sweep_thread, &s);
     chains_drop(r, r->main, r->epoch);
     for (unsigned id = 1; id < INSTANCES_MAX; id++) {
         if (r->places[id].state != PLACE_LEAVES)
             continue;
-        if (in_use(r, id, s.oldest))
+        if (in_use(r, id, s.oldest)) {
             left = true;
-        else
-            instance_take_down(r, &r->instances[id]);
+            continue;
+        }
+        log_line(CV_DEBUG, NULL, "[%s] is out of use", r->places[id].name);
+        instance_take_down(r, &r->instances[id]);
     }
     for (struct retired **at = &r->retired; *at;) {
         struct retired *old = *at;

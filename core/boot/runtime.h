@@ -11,7 +11,7 @@ enum {
 
 /* What goes with an instance, by its id. */
 struct place {
-    enum { PLACE_FREE, PLACE_RUNS, PLACE_LEAVES } state;
+    enum { PLACE_FREE, PLACE_RUNS, PLACE_LEAVES, PLACE_GONE } state; /* gone: posts may still name the id */
     char name[INI_SECTION + 1];
     struct conf *conf; /* NULL for the registrar. The generation's while it runs, ours once it leaves */
     bool initialised;
@@ -71,6 +71,9 @@ void threads_stop(struct runtime *);
 /* Runs on the worker while main waits; may be called from main alone. */
 typedef void errand_fn(struct cv_worker *, void *arg);
 void run_errand(struct cv_worker *, errand_fn *, void *arg);
+void run_everywhere(struct runtime *, errand_fn *, void *arg); /* on one worker after the other */
+/* Every worker has ended the turn that it was in, and has run what was posted to it before this. */
+void threads_catch_up(struct runtime *);
 
 /* ---- instances.c ----------------------------------------------------------------------------------------- */
 
@@ -79,9 +82,10 @@ struct cv_instance *instance_new(struct runtime *, const struct cv_module *, str
 struct cv_instance *instance_named(struct runtime *, const char *section); /* of those in force */
 enum cv_error instance_init(struct runtime *, const struct cv_instance *, struct cv_err *);  /* main */
 enum cv_error instance_start(struct runtime *, const struct cv_instance *, struct cv_err *); /* all workers */
-/* All of it backwards, from whatever point was reached; the id is free again. Nothing uses it any more. */
+/* All of it backwards, from whatever point was reached; the id is free again soon. No request uses it any more. */
 void instance_take_down(struct runtime *, const struct cv_instance *);
-void instance_fini(struct runtime *, const struct cv_instance *);
+void instance_fini(struct runtime *,
+                   const struct cv_instance *); /* its options too, if they are no generation's */
 /* On that worker's thread, as all below. */
 void instance_stop_on(struct runtime *, struct cv_worker *, const struct cv_instance *);
 /* A chain of r->order for the requests that begin from now on. */

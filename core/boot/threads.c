@@ -34,6 +34,23 @@ void run_errand(struct cv_worker *worker, errand_fn *run, void *arg)
     sem_destroy(&e.done);
 }
 
+void run_everywhere(struct runtime *r, errand_fn *run, void *arg)
+{
+    for (size_t i = 0; i < r->n_workers; i++)
+        if (r->workers[i]->running)
+            run_errand(r->workers[i], run, arg);
+}
+
+static void nothing(struct cv_worker *w, void *arg)
+{
+    (void)w, (void)arg;
+}
+
+void threads_catch_up(struct runtime *r)
+{
+    run_everywhere(r, nothing, NULL);
+}
+
 /* ---- made ----------------------------------------------------------------------------------------------- */
 
 static void make_instances(struct runtime *r)
@@ -153,22 +170,25 @@ static void tear_down_requests(struct cv_worker *w, void *arg)
     requests_teardown(w);
 }
 
-/* Edges first: the requests that they give up are told to everyone at the end of that turn, before the next
- * errand. */
+static void end_thread(struct runtime *r, struct cv_worker *w)
+{
+    unsigned index = w->index;
+    if (w->running)
+        worker_quit(w);
+    else
+        requests_teardown(w);
+    worker_free(w);
+    chains_free(r, index);
+}
+
+/* Edges first: the requests that they give up are told to everyone at the end of that turn, before the next errand. And
+ * all of them before any thread ends: until they have stopped, they post to one another. */
 void threads_stop(struct runtime *r)
 {
-    for (size_t i = 0; i < r->n_workers; i++) {
-        struct cv_worker *w = r->workers[i];
-        if (w->running) {
-            run_errand(w, stop_asking, NULL);
-            run_errand(w, stop_modules, &(struct stop){ r, EDGES });
-            run_errand(w, stop_modules, &(struct stop){ r, OTHERS });
-            run_errand(w, tear_down_requests, NULL);
-            worker_quit(w);
-        } else {
-            requests_teardown(w);
-        }
-        worker_free(w);
-        chains_free(r, (unsigned)i + 1);
-    }
+    run_everywhere(r, stop_asking, NULL);
+    run_everywhere(r, stop_modules, &(struct stop){ r, EDGES });
+    run_everywhere(r, stop_modules, &(struct stop){ r, OTHERS });
+    run_everywhere(r, tear_down_requests, NULL);
+    for (size_t i = 0; i < r->n_workers; i++)
+        end_thread(r, r->workers[i]);
 }

@@ -3,6 +3,7 @@
 #include "scene.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 enum {
@@ -171,6 +172,106 @@ static void a_bad_file_changes_nothing_and_every_error_has_its_line(void)
     scene_stop(t);
 }
 
+/* ---- what is still in use ------------------------------------------------------------------------------- */
+
+static atomic_bool open_to_checks, open_to_visitors;
+static atomic_uint early_checks, late_checks, visitors;
+
+static void wait_until(atomic_bool *open)
+{
+    for (long long until = now_in_ms() + PATIENCE_MS; !atomic_load(open) && now_in_ms() < until;)
+        sleep_ms(2);
+}
+
+static bool came(atomic_uint *count, unsigned n)
+{
+    for (long long until = now_in_ms() + PATIENCE_MS; atomic_load(count) < n && now_in_ms() < until;)
+        sleep_ms(2);
+    return atomic_load(count) >= n;
+}
+
+static bool held(struct http1 *c, void *unused)
+{
+    if (strcmp(c->target, "/check/early") == 0) {
+        atomic_fetch_add(&early_checks, 1);
+        wait_until(&open_to_checks);
+    } else if (strcmp(c->target, "/check/late") == 0) {
+        atomic_fetch_add(&late_checks, 1);
+    } else if (strcmp(c->target, "/held") == 0) {
+        atomic_fetch_add(&visitors, 1);
+        wait_until(&open_to_visitors);
+    }
+    return origin_plain(c, unused);
+}
+
+#define CHECKING(path) "[health]\ninterval = 100ms\ntimeout = 1m\npath = /check/" path "\n"
+#define LIMITED        "[concurrency]\nlimit = 1\nqueue = 1\nqueue_wait = 1m\n"
+#define TAGGED(how)    "[origin_proxy]\ntags = way=" how "\n"
+
+static struct scene *start_held(const char *transport, const char *ini)
+{
+    atomic_store(&open_to_checks, false);
+    atomic_store(&open_to_visitors, false);
+    atomic_store(&early_checks, 0);
+    atomic_store(&late_checks, 0);
+    atomic_store(&visitors, 0);
+    return scene_start(&(const struct setup){ .transport = transport, .ini = ini, .origin = held });
+}
+
+static void is_tagged(struct answer a, const char *tag)
+{
+    CHECK_STATUS(a, 200);
+    CHECK_HOLDS(answer_text(&a), tag);
+    answer_free(&a);
+}
+
+static void a_check_finishes_with_the_origin_proxy_that_it_was_sent_with(void)
+{
+    struct scene *t = start_held("http2", CHECKING("early") TAGGED("old"));
+    CU_ASSERT_TRUE(came(&early_checks, 1));
+    reload(t, TAGGED("new"), "Configuration reloaded, ");
+    is_tagged(scene_get(t, "/head"), "Cf-Warp-Tag-Way: new\r\n");
+    CU_ASSERT_EQUAL(process_count(t->culvert, "is out of use"), 0);
+    atomic_store(&open_to_checks, true);
+    CU_ASSERT_TRUE(wait_for_count(t->culvert, "[health] is out of use", 1));
+    CU_ASSERT_TRUE(wait_for_count(t->culvert, "[origin_proxy] is out of use", 1));
+    is_tagged(scene_get(t, "/head"), "Cf-Warp-Tag-Way: new\r\n");
+    scene_stop(t);
+}
+
+static void who_waits_in_a_queue_finishes_there_and_checks_are_the_new_sections(void)
+{
+    for (each_transport(transport)) {
+        struct scene *t = start_held(transport, CHECKING("early") LIMITED TAGGED("old"));
+        struct http1 first, second;
+        CU_ASSERT_TRUE_FATAL(scene_open(t, &first, "GET", "/held", NULL) && came(&visitors, 1));
+        CU_ASSERT_TRUE_FATAL(scene_open(t, &second, "GET", "/head", NULL));
+        CU_ASSERT_TRUE(scene_counts(t, "culvert_rule_queue{section=\"concurrency\",rule=\"*\"}", 1));
+        reload(t, TAGGED("new"), "Configuration reloaded, ");
+        is_tagged(scene_get(t, "/head"), "Cf-Warp-Tag-Way: new\r\n"); /* limited no more */
+        reload(t, CHECKING("late") TAGGED("new"), "[health] is added");
+        CU_ASSERT_TRUE(came(&late_checks, 2));
+        CU_ASSERT_EQUAL(process_count(t->culvert, "is out of use"), 0);
+        atomic_store(&open_to_checks, true);
+        atomic_store(&open_to_visitors, true);
+        struct cv_buf body = { 0 };
+        CU_ASSERT_TRUE(http1_answer(&first, "GET") && first.status == 200);
+        CU_ASSERT_TRUE(http1_answer(&second, "GET") && second.status == 200);
+        CU_ASSERT_EQUAL(http1_read_all(&second, &body), 0);
+        cv_buf_add(&body, "", 1);
+        CHECK_HOLDS((const char *)body.p, "Cf-Warp-Tag-Way: old\r\n");
+        cv_buf_free(&body);
+        http1_close(&first);
+        http1_close(&second);
+        CU_ASSERT_TRUE(wait_for_count(t->culvert, "[concurrency] is out of use", 1));
+        CU_ASSERT_TRUE(wait_for_count(t->culvert, "[health] is out of use", 1));
+        CU_ASSERT_TRUE(wait_for_count(t->culvert, "[origin_proxy] is out of use", 1));
+        unsigned n = atomic_load(&late_checks);
+        CU_ASSERT_TRUE(came(&late_checks, n + 2));
+        scene_stop(t);
+    }
+}
+
 /* ---- transports ----------------------------------------------------------------------------------------- */
 
 static void transports_are_swapped_one_connection_before_the_other(void)
@@ -233,6 +334,8 @@ SUITE(system_73_reload, TEST(a_hundred_reloads_under_load_lose_nothing_and_leak_
       TEST(a_storm_of_signals_is_one_reload_after_the_other),
       TEST(a_filter_counts_for_requests_that_begin_after_it_came),
       TEST(a_bad_file_changes_nothing_and_every_error_has_its_line),
+      TEST(a_check_finishes_with_the_origin_proxy_that_it_was_sent_with),
+      TEST(who_waits_in_a_queue_finishes_there_and_checks_are_the_new_sections),
       TEST(transports_are_swapped_one_connection_before_the_other),
       TEST(a_transport_that_gets_nowhere_leaves_the_old_connections_be),
       TEST(a_reload_during_a_drain_and_an_end_during_a_swap_do_no_harm));

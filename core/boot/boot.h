@@ -122,7 +122,7 @@ void conf_free(struct conf *);
 void conf_set(struct conf *, const struct said *, struct problems *errors, struct problems *warnings);
 void conf_required(const struct conf *, struct problems *);
 void conf_dump(const struct conf *, FILE *); /* section.key = value ; where */
-/* Live options of `is`, numbers all of them, become those of `was`; pointers into it stay good. */
+/* Live options of `is`, numbers and secrets alone, become those of `was`; pointers into it stay good. */
 void conf_adopt(struct conf *was, const struct conf *is);
 /* Options whose values differ; each is called with both values as text. Returns how many. */
 typedef void conf_diff_fn(void *arg, const struct conf *new_conf, const struct cv_option *, const char *was,
@@ -322,6 +322,8 @@ int command_run(const struct command *);        /* COMMAND_WORD; returns the exi
 
 /* ---- lifecycle.c, reload.c ----------------------------------------------------------------------------- */
 
+/* A SIGHUP that comes while they are blocked has its turn afterwards. Threads made meanwhile never see one. */
+void hangups_block(bool);
 /* Runs until the tunnel is over; returns the exit status (docs/protocol.md §3.2). */
 int lifecycle_run(const struct command *);
 #endif

@@ -72,10 +72,29 @@ static void on_end(evutil_socket_t number, short what, void *arg)
     tunnel_shutdown(number == SIGINT ? "interrupt" : "terminated");
 }
 
+void hangups_block(bool block)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGHUP);
+    pthread_sigmask(block ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
+}
+
+static void run_reload(void *arg)
+{
+    struct runtime *r = arg;
+    r->hung_up = false;
+    reload(r, NULL);
+}
+
+/* Many that come at once are one. */
 static void on_hangup(evutil_socket_t number, short what, void *arg)
 {
     (void)number, (void)what;
-    reload(arg, NULL);
+    struct runtime *r = arg;
+    if (!r->hung_up)
+        cv_post(r->main, run_reload, r);
+    r->hung_up = true;
 }
 
 /* Takes no new requests, finishes those under way, and stays: for whoever wants to look before the end. */
@@ -112,12 +131,14 @@ static void run_until_end(struct runtime *r)
         CV_ASSERT(r->signals[i] && event_add(r->signals[i], NULL) == 0);
     }
     const struct culvert_conf *c = generation_core(r->g, CORE_CULVERT);
+    hangups_block(false);
     operate_begin(r);
     pulse_start(r->main, r->workers, r->n_workers, c->stuck_after);
     trim_later(r);
     worker_run(r->main);
     pulse_stop();
     operate_begin(NULL);
+    hangups_block(true);
     for (size_t i = 0; i < SIGNALS; i++)
         event_free(r->signals[i]);
 }

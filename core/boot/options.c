@@ -134,7 +134,13 @@ void conf_adopt(struct conf *was, const struct conf *is)
         const struct cv_option *o = &was->options[i];
         if (!(o->flags & CV_LIVE))
             continue;
-        CV_ASSERT(o->type == CV_T_BOOL || o->type == CV_T_INT || o->type == CV_T_MS || o->type == CV_T_BYTES);
+        if (o->type == CV_T_SECRET && !value_same(o, field(was, o), (const char *)is->data + o->at)) {
+            const struct cv_secret *s = (const void *)((const char *)is->data + o->at);
+            *(struct cv_secret *)field(was, o) =
+                (struct cv_secret){ memcpy(block_alloc(&was->blocks, s->n + 1), s->p, s->n), s->n };
+            continue;
+        }
+        CV_ASSERT(o->type != CV_T_STR && o->type != CV_T_LIST);
         memcpy(field(was, o), (const char *)is->data + o->at, sizes[o->type]);
     }
 }

@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static const struct cv_ms sweep_every = { 1000 };
 
@@ -68,6 +69,9 @@ static void check_core(const struct change *c, struct problems *refused)
     const char *protocol = protocols[tunnel->protocol];
     for (size_t i = 0; i < CORE_SECTIONS; i++)
         difference(c->r->g->core[i], c->g->core[i], &(struct comparing){ .refused = refused });
+    struct cv_err err;
+    if (tunnel->enabled && tunnel->token.n && tunnel_token_check(tunnel->token, &err) != CV_OK)
+        problem(refused, "[tunnel] token: it is not a tunnel token");
     if (tunnel->enabled && protocol && !speaks(c->g, protocol))
         problem(refused, "[tunnel] protocol: no module speaks %s any more; edge_%s does", protocol, protocol);
 }
@@ -415,8 +419,10 @@ bool reload(struct runtime *r, struct cv_buf *told)
     bool good = c.g && prepare(&c, &errors);
     tell(&warnings, CV_WARN, told);
     tell(&errors, CV_ERROR, told);
+    cv_add(METRIC(M_CULVERT_RELOADS, good ? CV_STR("in_force") : CV_STR("refused")), 1);
     if (good) {
         put_in_force(&c);
+        cv_gauge_set(metric(M_CULVERT_RELOAD_TIME, NULL), time(NULL));
     } else {
         log_line(CV_ERROR, NULL, "Configuration not reloaded, the one before stays in force");
         generation_free(c.g);

@@ -52,6 +52,7 @@ struct runtime {
     struct cv_timer trim;
     unsigned trims; /* done or under way */
     struct event *signals[SIGNALS];
+    bool hung_up; /* a reload is due */
     bool verbose; /* SIGUSR2: debug, whatever is configured */
     int status;
 };

@@ -110,6 +110,7 @@ void threads_make(struct runtime *r)
     cv_gauge_set(METRIC(M_BUILD_INFO, CV_STR(""), CV_STR(""), CV_STR("unknown"), cv_str_of(CV_VERSION)), 1);
     cv_gauge_unset(metric(M_CULVERT_CONFIG_TIME, NULL)); /* there may never be one */
     cv_gauge_unset(metric(M_CULVERT_TOKEN_TIME, NULL));
+    cv_gauge_unset(metric(M_CULVERT_RELOAD_TIME, NULL));
     chain_install(r, r->main);
     for (size_t i = 0; i < r->n_workers; i++)
         chain_install(r, r->workers[i]);

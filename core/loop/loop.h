@@ -159,6 +159,8 @@ enum core_metric {
     M_CULVERT_REPLACED,      /* culvert_edge_replaced_total{reason}: stalled, token, protocol, network */
     M_CULVERT_CONFIG_TIME,
     M_CULVERT_CONFIG_UPDATES,
+    M_CULVERT_RELOADS,     /* culvert_reloads_total{result} in_force, refused */
+    M_CULVERT_RELOAD_TIME, /* culvert_reload_in_force_timestamp_seconds */
     M_CULVERT_TOKEN_TIME,
     M_CULVERT_EDGE_CONNECTIONS,
     M_CULVERT_EDGE_UP,

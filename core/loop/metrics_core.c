@@ -134,6 +134,12 @@ const struct cv_metric core_metrics[] = {
                                    "Configurations that the edge sent, by what became of them: applied, old, "
                                    "refused.",
                                    CV_COUNTER, "result", NULL },
+    [M_CULVERT_RELOADS] = { "culvert_reloads_total",
+                            "Reloads of the ini: in_force, or refused and without effect.", CV_COUNTER,
+                            "result", NULL },
+    [M_CULVERT_RELOAD_TIME] = { "culvert_reload_in_force_timestamp_seconds",
+                                "When a reload was put in force last; absent before the first.", CV_GAUGE,
+                                NULL, NULL },
     [M_CULVERT_TOKEN_TIME] = { "culvert_token_file_timestamp_seconds",
                                "When the token file was last changed (unix time); how old it is: time() "
                                "minus "

@@ -10,7 +10,10 @@
 
 const struct cv_option tunnel_options[] = {
     OPT(enabled, "yes", "Whether to connect to Cloudflare at all. `no` serves local listeners alone."),
-    OPT(token, "", "The tunnel token. A secret: env:NAME or file:/path, never the token itself."),
+    OPT(token, "",
+        "The tunnel token. A secret: env:NAME or file:/path, never the token itself. A reload reads it "
+        "again.",
+        .flags = CV_LIVE),
     OPT(token_file, "",
         "File that holds the tunnel token. It is watched: when its content changes, every connection is "
         "registered "

@@ -404,7 +404,7 @@ static void on_token(void *arg, struct token *take)
         token_free(take);
         return;
     }
-    log_line(CV_INFO, NULL, "The token file has changed, registering the connections with the new token");
+    log_line(CV_INFO, NULL, "The token has changed, registering the connections with the new one");
     struct credentials *before = tunnel.credentials;
     tunnel.credentials = new_credentials(take, before->generation + 1);
     if (supervisor_trial(tunnel.supervisor)) {
@@ -593,6 +593,23 @@ void tunnel_local_changed(void)
     orchestrator_reread();
 }
 
+enum cv_error tunnel_token_check(struct cv_secret text, struct cv_err *err)
+{
+    struct token token = { 0 };
+    enum cv_error e = token_parse(text, &token, err);
+    token_free(&token);
+    return e;
+}
+
+/* A file is watched; what the ini points to is read again by a reload. */
+static void follow_token(void)
+{
+    struct token token = { 0 };
+    struct cv_err err;
+    if (!token_is_in_file() && token_parse(conf()->token, &token, &err) == CV_OK)
+        on_token(NULL, &token);
+}
+
 void tunnel_changed(size_t n_edges, size_t n_gates)
 {
     const struct cv_instance *before[SUP_PROTOCOLS];
@@ -609,6 +626,7 @@ void tunnel_changed(size_t n_edges, size_t n_gates)
         moved[p] = before[p] && tunnel.edges[p] != before[p];
     struct sup_conf sup = supervisor_conf();
     supervisor_configure(tunnel.supervisor, clock_ms(), &sup, moved);
+    follow_token();
 }
 
 /* ---- the end, and what others may ask -------------------------------------------------------------------- */

@@ -80,6 +80,7 @@ void tunnel_local_changed(void);
 /* The live options have changed, or the lists of edges and gates, which hold so many now: what does not fit any more is
  * replaced, connection by connection, before it is given up. */
 void tunnel_changed(size_t n_edges, size_t n_gates);
+enum cv_error tunnel_token_check(struct cv_secret, struct cv_err *); /* is it one? */
 /* First signal: unregister, finish, then ended(0) (docs/protocol.md §15). `why` names the signal for the log:
  * "terminated", "interrupt". */
 void tunnel_shutdown(const char *why);

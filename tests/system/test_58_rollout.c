@@ -1,7 +1,8 @@
 /* test_58_rollout.c: a Deployment is rolled out again and again under load: no request fails, every stream ends whole.
  *
  * The new pod is ready before the old one is told to go (maxUnavailable: 0). With CONNECTOR=PROGRAM the same is done with
- * that connector, for comparison: what it loses is printed, and not held against culvert. */
+ * that connector, for comparison: what it loses is printed, and not held against culvert. Others may look for their
+ * makers' servers: give such a run a network of its own, `unshare -n sh -c "ip link set lo up; CONNECTOR=… …"`. */
 #include "load.h"
 #include "pod.h"
 #include "scene.h"

@@ -166,6 +166,11 @@ static void a_bad_file_changes_nothing_and_every_error_has_its_line(void)
     CU_ASSERT_EQUAL(process_count(t->culvert, "/ini:4: retries: "), 1);
     CU_ASSERT_EQUAL(process_count(t->culvert, "/ini:6: heartbeat: "), 1);
     CU_ASSERT_EQUAL(process_count(t->culvert, "is added"), 0);
+    CU_ASSERT_TRUE(scene_counts(t, "culvert_reloads_total{result=\"refused\"}", 1));
+    CU_ASSERT_EQUAL(scene_metric(t, "culvert_reload_in_force_timestamp_seconds"), 0);
+    reload(t, "", "Configuration reloaded, 0 changes");
+    CU_ASSERT_TRUE(scene_counts(t, "culvert_reloads_total{result=\"in_force\"}", 1));
+    CU_ASSERT_TRUE(scene_metric(t, "culvert_reload_in_force_timestamp_seconds") > 1e9);
     struct answer a = scene_get(t, "/short");
     CHECK_STATUS(a, 200);
     answer_free(&a);

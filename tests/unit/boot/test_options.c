@@ -10,7 +10,7 @@ static const struct cv_option options[] = {
     CV_OPT(struct some, count, "3", "How many.", .min = 1, .max = 9, .flags = CV_LIVE),
     CV_OPT(struct some, name, NULL, "What it is called."),
     CV_OPT(struct some, must, NULL, "Has to be there.", .flags = CV_REQUIRED),
-    CV_OPT(struct some, key, "", "Opens it."),
+    CV_OPT(struct some, key, "", "Opens it.", .flags = CV_LIVE),
     CV_OPT_END,
 };
 
@@ -163,7 +163,28 @@ static void a_mistyped_word_has_its_neighbour_within_two_slips(void)
     }
 }
 
-SUITE(options, TEST(defaults_are_in_and_later_words_win),
+static void live_numbers_and_secrets_are_adopted_and_the_rest_stays(void)
+{
+    struct conf *was = conf_new("box", options, sizeof(struct some));
+    struct conf *is = conf_new("box", options, sizeof(struct some));
+    const struct some *s = was->data;
+    say(was, "name", "old", "x.ini:1", false);
+    say(was, "key", "opened", "flag --key", true);
+    const char *name = s->name;
+    say(is, "count", "7", "x.ini:1", false);
+    say(is, "name", "new", "x.ini:2", false);
+    say(is, "key", "opened otherwise", "flag --key", true);
+    conf_adopt(was, is);
+    conf_free(is);
+    CU_ASSERT_EQUAL(s->count, 7);
+    CU_ASSERT_PTR_EQUAL(s->name, name);
+    CU_ASSERT(cv_str_eq(cv_reveal(s->key), CV_STR("opened otherwise")));
+    conf_free(was);
+    CHECK_TEXT(taken(&errors), "");
+}
+
+SUITE(options, TEST(live_numbers_and_secrets_are_adopted_and_the_rest_stays),
+      TEST(defaults_are_in_and_later_words_win),
       TEST(wrong_words_are_named_with_their_place_and_change_nothing),
       TEST(a_dump_shows_values_and_places_but_no_secret), TEST(a_check_that_fails_names_who_set_the_option),
       TEST(a_difference_is_one_of_values_not_of_words), TEST(a_table_that_cannot_work_is_refused),

@@ -82,7 +82,7 @@ static void messages_of_the_manual_are_the_programs(void)
         "Retrying connection in up to ",
         "Rules changed",
         "Switching to fallback protocol ",
-        "The token file has changed, registering the connections with the new token",
+        "The token has changed, registering the connections with the new one",
         "Unable to establish connection with Cloudflare edge",
         "Unable to reach the origin service. ",
         "Updated to new configuration",

@@ -73,8 +73,9 @@ static void start_connector(struct pod *p, const struct pod_setup *s)
 {
     const char *other = getenv("CONNECTOR"), *program = other && *other ? other : SUITE_BUILD "/culvert";
     const char *words[WORDS] = { "--config", "culvert.ini" };
-    const char *flags[] = { "tunnel",     "--no-autoupdate", "--cacert", s->cacert,          "--protocol",
-                            s->transport, "--metrics",       p->metrics, "--ha-connections", "2" };
+    const char *flags[] = { "tunnel",     "--no-autoupdate", "--no-prechecks", "--cacert", s->cacert,
+                            "--protocol", s->transport,      "--metrics",      p->metrics, "--ha-connections",
+                            "2" };
     size_t n = program == other ? 0 : 2;
     for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
         words[n++] = flags[i];

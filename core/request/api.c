@@ -26,7 +26,7 @@ enum api_shape api_shape_of(const struct cv_req *req)
     struct cv_str rest = { v1 + 4, (size_t)(path.p + path.n - (v1 + 4)) };
     bool anthropic = rest.n >= messages.n && memcmp(rest.p, messages.p, messages.n) == 0 &&
                      (rest.n == messages.n || rest.p[messages.n] == '/');
-    return anthropic ? API_ANTHROPIC : API_OPENAI;
+    return anthropic || cv_header(req->headers, CV_STR("x-api-key")).n > 0 ? API_ANTHROPIC : API_OPENAI;
 }
 
 /* ---- the error --------------------------------------------------------------------------------------- */
@@ -50,12 +50,11 @@ static const char *openai_type(int status)
     return status == 429 ? "rate_limit_error" : status < 500 ? "invalid_request_error" : "server_error";
 }
 
-struct cv_str api_error(struct cv_req *req, enum api_shape shape, int status, const char *code,
-                        struct cv_str message)
+struct cv_str cv_api_error(struct cv_req *req, int status, const char *code, struct cv_str message)
 {
     struct cv_buf b = { 0 };
     struct cv_str ray = cv_header(req->headers, CV_STR("cf-ray"));
-    if (shape == API_ANTHROPIC) {
+    if (api_shape_of(req) == API_ANTHROPIC) {
         gojson_write(&b,
                      "{\"type\":\"error\",\"error\":{\"type\":\"%s\",\"message\":", anthropic_type(status));
         gojson_write_str(&b, message);
@@ -96,12 +95,12 @@ static void add_fields(struct cv_req *req, const char *code, struct cv_ms retry_
 void api_refuse(struct cv_req *req, int status, const char *code, struct cv_ms retry_after,
                 struct cv_str message)
 {
-    enum api_shape shape = api_shape_of(req);
-    struct cv_str body = shape ? api_error(req, shape, status, code, message)
-                               : cv_print(req, CV_STR_FMT "\n", CV_STR_ARG(message));
+    bool json = api_shape_of(req) != API_NONE;
+    struct cv_str body =
+        json ? cv_api_error(req, status, code, message) : cv_print(req, CV_STR_FMT "\n", CV_STR_ARG(message));
     if (req->error || request_of(req)->step >= STEP_HEAD)
         return;
-    add_fields(req, code, retry_after, shape != API_NONE, body.n);
+    add_fields(req, code, retry_after, json, body.n);
     bool head = cv_str_eq(req->method, CV_STR("HEAD"));
     cv_req_reply(req, status, head ? (struct cv_str){ NULL, 0 } : body);
 }

@@ -5,11 +5,9 @@
 
 enum api_shape { API_NONE, API_OPENAI, API_ANTHROPIC };
 
-/* Anthropic's: the path …/v1/messages and below, or the header anthropic-version. OpenAI's: any other path below …/v1/.
- * Neither: a browser, or who knows. */
+/* Anthropic's: the path …/v1/messages and below, the header anthropic-version, or x-api-key below …/v1/. OpenAI's: any
+ * other path below …/v1/. Neither: a browser, or who knows. */
 enum api_shape api_shape_of(const struct cv_req *);
-/* The JSON of an error, in the request's memory. API_NONE reads as OpenAI's. code: "queue_full"; Anthropic has none. */
-struct cv_str api_error(struct cv_req *, enum api_shape, int status, const char *code, struct cv_str message);
 /* cv_req_refuse() with a text that is there already. */
 void api_refuse(struct cv_req *, int status, const char *code, struct cv_ms retry_after,
                 struct cv_str message);

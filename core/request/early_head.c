@@ -159,8 +159,7 @@ static void end_with(struct early_head *e, struct cv_str json)
 
 static void end_with_error(struct early_head *e, int status, const char *code, struct cv_str text)
 {
-    struct cv_req *req = &e->r->pub;
-    end_with(e, api_error(req, api_shape_of(req), status, code, text));
+    end_with(e, cv_api_error(&e->r->pub, status, code, text));
 }
 
 /* Errors of either API have a member `error`. */

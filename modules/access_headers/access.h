@@ -135,8 +135,9 @@ enum { ACCESS_METRIC_REQUESTS, ACCESS_METRIC_FETCHES, ACCESS_METRIC_KEYS };
 /* ---- answer.c: refusals in the shape that the caller's library understands -------------------------------- */
 
 const char *access_verdict_name(enum access_verdict);
-/* anthropic: Anthropic's shape, else OpenAI's. shown: a credential was presented. */
-void access_answer(struct cv_req *, enum access_verdict, bool anthropic, bool shown);
+/* shown: a credential was presented. */
+void access_answer(struct cv_req *, enum access_verdict, bool shown);
+/* Where Anthropic's clients send their key in x-api-key. */
 bool access_anthropic_path(struct cv_str path);
 
 #endif

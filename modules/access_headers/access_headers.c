@@ -119,7 +119,6 @@ struct seen {
     struct cv_str assertion, client_id, ip;
     unsigned n_assertion, n_client_id, n_ip;
     bool disguised; /* a Cf-Access-… name in a spelling that some origins read as the same */
-    bool anthropic;
     struct access_shown shown;
 };
 
@@ -159,7 +158,6 @@ static void note(struct seen *s, struct cv_str name, struct cv_str value)
         ++*known[i].n;
         return;
     }
-    s->anthropic |= cv_str_caseeq(name, CV_STR("anthropic-version"));
 }
 
 static struct seen look(const struct cv_req *req)
@@ -168,8 +166,6 @@ static struct seen look(const struct cv_req *req)
     struct cv_str name, value;
     for (size_t i = 0; cv_header_at(req->headers, i, &name, &value); i++)
         note(&s, name, value);
-    bool api_path = access_anthropic_path(req->path);
-    s.anthropic |= api_path || s.shown.n_api_key > 0;
     return s;
 }
 
@@ -312,7 +308,7 @@ static void refuse(struct access_worker *w, struct cv_req *req, const struct see
     bool shown = seen->shown.n_authorization + seen->shown.n_api_key > 0;
     log_refusal(w, req, v);
     if (!slot->by_rule || !c->exact)
-        access_answer(req, v, seen->anthropic, shown);
+        access_answer(req, v, shown);
     else if (v == ACCESS_MISSING || v == ACCESS_AUDIENCE)
         cv_req_reply(req, 403, (struct cv_str){ NULL, 0 });
     else

@@ -1,4 +1,4 @@
-/* answer.c: refusals as the libraries of OpenAI's and Anthropic's APIs read them; the same text for every visitor. */
+/* answer.c: verdicts and what the refused hear of them: the same text for every visitor. */
 #include "access.h"
 
 #include <stdio.h>
@@ -26,41 +26,27 @@ bool access_anthropic_path(struct cv_str path)
     return path.n >= n && memcmp(path.p, messages, n) == 0 && (path.n == n || strchr("/?", path.p[n]));
 }
 
-static const char *anthropic_type(int status)
+static bool is_about_key(enum access_verdict v)
 {
-    return status == 401 ? "authentication_error" : status == 403 ? "permission_error" : "api_error";
-}
-
-static struct cv_str body_of(struct cv_req *req, enum access_verdict v, bool anthropic)
-{
-    int status = verdicts[v].status;
-    if (anthropic)
-        return cv_print(req, "{\"type\":\"error\",\"error\":{\"type\":\"%s\",\"message\":\"%s\"}}",
-                        anthropic_type(status), verdicts[v].text);
-    const char *code = status == 503 ? "unavailable"
-                       : v == ACCESS_NO_BEARER || v == ACCESS_BAD_BEARER || v == ACCESS_UNKNOWN_BEARER
-                           ? "invalid_api_key"
-                           : "access_denied";
-    return cv_print(req, "{\"error\":{\"message\":\"%s\",\"type\":\"%s\",\"param\":null,\"code\":\"%s\"}}",
-                    verdicts[v].text, status == 503 ? "server_error" : "invalid_request_error", code);
+    return v == ACCESS_NO_BEARER || v == ACCESS_BAD_BEARER || v == ACCESS_UNKNOWN_BEARER;
 }
 
 /* RFC 6750 §3: an error only where a credential was presented. */
 static struct cv_str challenge(enum access_verdict v, bool shown)
 {
-    bool bearer = v == ACCESS_NO_BEARER || v == ACCESS_BAD_BEARER || v == ACCESS_UNKNOWN_BEARER;
-    if (!bearer)
+    if (!is_about_key(v))
         return CV_STR("Bearer realm=\"access\", error=\"invalid_token\"");
     if (!shown)
         return CV_STR("Bearer realm=\"culvert\"");
     return CV_STR("Bearer realm=\"culvert\", error=\"invalid_token\"");
 }
 
-void access_answer(struct cv_req *req, enum access_verdict v, bool anthropic, bool shown)
+void access_answer(struct cv_req *req, enum access_verdict v, bool shown)
 {
     int status = verdicts[v].status;
+    const char *code = status == 503 ? "unavailable" : is_about_key(v) ? "invalid_api_key" : "access_denied";
     struct cv_headers *h = cv_headers_new(req);
-    struct cv_str body = body_of(req, v, anthropic);
+    struct cv_str body = cv_api_error(req, status, code, cv_str_of(verdicts[v].text));
     cv_header_add(req, h, CV_STR("content-type"), CV_STR("application/json"));
     cv_header_add(req, h, CV_STR("cache-control"), CV_STR("no-store"));
     cv_header_add(req, h, CV_STR("content-length"), cv_print(req, "%zu", body.n));

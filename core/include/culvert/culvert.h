@@ -243,6 +243,8 @@ void cv_req_reply(struct cv_req *, int status, struct cv_str body);
  * headers, else text. code: "queue_full", for the header culvert-error too. retry_after: 0 for no such header. */
 void cv_req_refuse(struct cv_req *, int status, const char *code, struct cv_ms retry_after, const char *fmt,
                    ...) __attribute__((format(printf, 5, 6)));
+/* That error alone, as JSON in the request's memory; who seems to speak neither API gets OpenAI's. */
+struct cv_str cv_api_error(struct cv_req *, int status, const char *code, struct cv_str message);
 /* For anyone, any time: logs, counts; then a failure head, or a reset when the head has gone. Both ends get closed(). */
 void cv_req_fail(struct cv_req *, enum cv_error, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 

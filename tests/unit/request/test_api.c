@@ -29,6 +29,8 @@ static void path_and_headers_tell_the_api(void)
                   { "/v1/messages/count_tokens", NULL, API_ANTHROPIC },
                   { "/v1/messagesx", NULL, API_OPENAI },
                   { "/anything", "Anthropic-Version", API_ANTHROPIC },
+                  { "/v1/models", "X-Api-Key", API_ANTHROPIC },
+                  { "/anything", "X-Api-Key", API_NONE },
                   { "/?to=/v1/messages", NULL, API_NONE },
                   { "/v1", NULL, API_NONE },
                   { "", NULL, API_NONE } };
@@ -47,10 +49,11 @@ static void an_error_is_json_whatever_it_says(void)
     h = harness_new(0);
     struct cv_req *req = asks("/", NULL);
     struct cv_str text = CV_STR("say \"no\"\n");
-    CU_ASSERT(cv_str_eq(api_error(req, API_OPENAI, 503, "queue_full", text),
+    CU_ASSERT(cv_str_eq(cv_api_error(req, 503, "queue_full", text),
                         CV_STR("{\"error\":{\"message\":\"say \\\"no\\\"\\n\",\"type\":\"server_error\","
                                "\"param\":null,\"code\":\"queue_full\"}}")));
-    CU_ASSERT(cv_str_eq(api_error(req, API_ANTHROPIC, 503, "queue_full", text),
+    req->path = CV_STR("/v1/messages");
+    CU_ASSERT(cv_str_eq(cv_api_error(req, 503, "queue_full", text),
                         CV_STR("{\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":"
                                "\"say \\\"no\\\"\\n\"},\"request_id\":\"8f00-\\\"FRA\"}")));
     cv_req_fail(req, CV_E_CANCEL, "over");

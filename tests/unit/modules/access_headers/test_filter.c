@@ -388,11 +388,11 @@ static void refusals_have_the_shape_of_the_api(void)
           "Bearer realm=\"culvert\"", 401 },
         { "/v1/messages", "X", "y",
           "{\"type\":\"error\",\"error\":{\"type\":\"authentication_error\",\"message\":\"an API key is "
-          "required\"}}",
+          "required\"},\"request_id\":null}",
           "Bearer realm=\"culvert\"", 401 },
         { "/v1/models", "anthropic-version", "2023-06-01",
           "{\"type\":\"error\",\"error\":{\"type\":\"authentication_error\",\"message\":\"an API key is "
-          "required\"}}",
+          "required\"},\"request_id\":null}",
           "Bearer realm=\"culvert\"", 401 },
         { "/v1/models", "Authorization", "Bearer sk-unknown",
           "{\"error\":{\"message\":\"the API key is not "

@@ -37,7 +37,7 @@ const struct core_section core_sections[CORE_SECTIONS] = {
     [CORE_CULVERT] = { "culvert", "The program as a whole.", culvert_options, sizeof(struct culvert_conf),
                        NULL },
     [CORE_LOG] = { "log", "What is logged, and where to.", log_options, sizeof(struct log_conf), NULL },
-    [CORE_LIMITS] = { "limits", "What one worker thread may hold.", limits_options,
+    [CORE_LIMITS] = { "limits", "What one worker thread may hold, and one request bring.", limits_options,
                       sizeof(struct limits_conf), NULL },
     [CORE_TUNNEL] = { "tunnel", "The tunnel and its connections to the edge.", tunnel_options,
                       sizeof(struct tunnel_conf), tunnel_check },

@@ -1,6 +1,7 @@
 /* chain.c: the way of a request: its rule, the filters, an origin; and of the answer: the filters in reverse, the edge.
  * One step at a time, each at the end of a turn, so that no module is called from inside its own call. */
 #include "request/chain.h"
+#include "request/body_limit.h"
 #include "request/early.h"
 #include "request/early_head.h"
 #include "request/route.h"
@@ -39,6 +40,9 @@ static void choose_rule(struct request *r)
         }
     }
     say_request(r);
+    body_limit_set(r);
+    if (body_limit_passed(r))
+        return;
     r->at = 0;
     next_step(r, STEP_FILTER);
 }

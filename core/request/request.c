@@ -1,6 +1,7 @@
 /* request.c: the life of a request: made by an edge, woken at the end of a turn, failed, closed. */
 #include "request/api.h"
 #include "request/ask.h"
+#include "request/body_limit.h"
 #include "request/chain.h"
 #include "request/early.h"
 #include "request/early_head.h"
@@ -24,6 +25,10 @@ const struct cv_option limits_options[] = {
            .max = 1000000),
     CV_OPT(struct limits_conf, pipe, "96k",
            "Bytes that one direction of one request holds for a slow reader.", .flags = CV_LIVE),
+    CV_OPT(struct limits_conf, request_body, "0",
+           "Bytes of a request's body that are accepted; a longer one is answered 413, and no more of it "
+           "reaches the origin. 0: any number. WebSockets and TCP streams have no such limit.",
+           .flags = CV_LIVE),
     CV_OPT_END
 };
 
@@ -483,6 +488,7 @@ static void deliver_pipes(struct request *r)
 
 static void run_request(struct request *r)
 {
+    body_limit_passed(r); /* before the origin sees what has come */
     while (r->stepping && r->step != STEP_CLOSE)
         chain_step(r);
     if (r->early_head)

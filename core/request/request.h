@@ -7,9 +7,10 @@
 /* ---- memory of one thread: chunks for pipes and blocks for arenas ------------------------------------- */
 
 struct limits_conf {
-    struct cv_bytes memory; /* hard cap on bytes that pipes of one worker hold */
-    int requests;           /* open requests of one worker                     */
-    struct cv_bytes pipe;   /* how much one direction of one request holds     */
+    struct cv_bytes memory;       /* hard cap on bytes that pipes of one worker hold */
+    int requests;                 /* open requests of one worker                     */
+    struct cv_bytes pipe;         /* how much one direction of one request holds     */
+    struct cv_bytes request_body; /* 0: any */
 };
 extern const struct cv_option limits_options[];
 struct sse_conf {

@@ -42,6 +42,7 @@ struct request {
     enum side blamed; /* for what comes next; NOBODY: tally.c judges */
     struct times times;
     enum cv_error failed; /* what the answer, sent as if all were well, is about */
+    uint64_t body_max;    /* bytes of `up`, ever; 0: no limit, or done with  */
     unsigned at;          /* filter whose turn it is                       */
     unsigned n_filtered;  /* filters whose request() ran: they get closed  */
     bool ready;           /* queued for the end of the turn                */

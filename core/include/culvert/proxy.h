@@ -19,6 +19,16 @@ bool cv_proxy_parse(struct cv_str url, struct cv_proxy *);
 /* The value of Proxy-Authorization; nothing without credentials. Wipe it as well. */
 void cv_proxy_login(const struct cv_proxy *, struct cv_buf *out);
 
+/* The environment's variable of that name, or of the same in lower case; NULL: neither says anything. */
+const char *cv_proxy_variable(const char *upper);
+/* What NO_PROXY holds: names, addresses, networks, each with a port perhaps, or *. Read as Go's
+ * http.ProxyFromEnvironment does. list may be NULL. */
+struct cv_no_proxy;
+struct cv_no_proxy *cv_no_proxy_new(const char *list);
+void cv_no_proxy_free(struct cv_no_proxy *); /* NULL is fine */
+/* host: a name, or an address without brackets. localhost and loopback addresses always are. */
+bool cv_no_proxy_holds(const struct cv_no_proxy *, struct cv_str host, uint16_t port);
+
 /* {0} before cv_proxy_begin(). Proxy and host outlive it. */
 struct cv_proxy_talk {
     const struct cv_proxy *proxy;

@@ -180,6 +180,8 @@ struct command {
     const char **given;                    /* by flag: what the command line says; NULL: nothing */
     struct tunnel_setting *origin_request; /* of the one service of --url */
     size_t n_origin_request;
+    struct tunnel_setting *told; /* flags that the edge may know of, by name */
+    size_t n_told;
     char *settings;   /* "edge:[a b] token:*****": the flags given, by name; NULL for none */
     bool token_given; /* --token or TUNNEL_TOKEN with something in it */
     struct problems warnings;
@@ -188,6 +190,8 @@ struct command {
 /* Secrets in argv are overwritten with '*' once copied, so that /proc/PID/cmdline no longer shows them. */
 void command_parse(struct command *, int argc, char **argv);
 void command_free(struct command *);
+/* told.c: fills c->told, once all else is parsed. */
+void command_tell(struct command *);
 /* settings.c. "edge:[a b] token:*****" of values by flag, "TUNNEL_LOGLEVEL:debug TUNNEL_TOKEN:*****" of the
  * environment; NULL when there is nothing. free() them. */
 char *flag_settings(const char *const *given);
@@ -228,6 +232,10 @@ struct flag {
 };
 extern const struct flag flag_table[];
 extern const size_t flag_count;
+const char *flag_bool(const char *text); /* "yes", "no"; NULL: neither, to Go */
+bool flag_takes(const struct flag *, const char *text);
+/* What its variable says, and which that is; NULL: nothing. */
+const char *flag_environment(const struct flag *, char *name, size_t size);
 const struct flag *flag_find(const char *name, unsigned where);
 bool flag_word(const char *words, const char *word); /* is it one of "a|b"? words may be NULL */
 void help_program(FILE *);

@@ -61,7 +61,7 @@ __attribute__((format(printf, 2, 3))) static char *keep(struct command *c, const
 
 /* ---- values as Go's flag package takes them ------------------------------------------------------------ */
 
-static const char *go_bool(const char *text)
+const char *flag_bool(const char *text)
 {
     return flag_word("1|t|T|TRUE|true|True", text)      ? "yes"
            : flag_word("0|f|F|FALSE|false|False", text) ? "no"
@@ -76,10 +76,10 @@ static bool go_int(const char *text)
     return errno == 0 && end != text && !*end && !isspace((unsigned char)*text);
 }
 
-static bool go_value(const struct flag *f, const char *text)
+bool flag_takes(const struct flag *f, const char *text)
 {
     int64_t ms;
-    return f->type == FLAG_BOOL  ? go_bool(text) != NULL
+    return f->type == FLAG_BOOL  ? flag_bool(text) != NULL
            : f->type == FLAG_INT ? go_int(text)
            : f->type == FLAG_MS  ? duration_parse(text, &ms)
                                  : true;
@@ -90,7 +90,9 @@ static bool go_value(const struct flag *f, const char *text)
 static void say(struct command *c, const struct flag *f, const char *text, const char *where)
 {
     if (f->type == FLAG_BOOL)
-        text = go_bool(text);
+        text = flag_bool(text);
+    if (f->type == FLAG_INT)
+        text = keep(c, "%lld", strtoll(text, NULL, 0)); /* an ini knows neither 0x10 nor 020 */
     if (f->type == FLAG_BOOL && f->instead && strcmp(text, "no") == 0)
         return;
     if (f->words && !flag_word(f->words, text)) {
@@ -117,7 +119,7 @@ static void say_of_origin(struct command *c, const struct flag *f, const char *t
     int64_t ms;
     *s = (struct tunnel_setting){ f->key, text, f->type == FLAG_STR };
     if (f->type == FLAG_BOOL)
-        s->value = strcmp(go_bool(text), "yes") == 0 ? "true" : "false";
+        s->value = strcmp(flag_bool(text), "yes") == 0 ? "true" : "false";
     else if (f->type == FLAG_MS && duration_parse(text, &ms))
         s->value = keep(c, "%lld", (long long)(ms > 0 ? (ms + 999) / 1000 : ms / 1000));
     else if (f->type == FLAG_INT)
@@ -139,7 +141,7 @@ static void take(struct command *c, const struct flag *f, const char *text, cons
     say(c, f, text, where);
 }
 
-static const char *environment_name(const struct flag *f, char *name, size_t size)
+const char *flag_environment(const struct flag *f, char *name, size_t size)
 {
     for (const char *e = f->env; e && *e; e += strcspn(e, "|"), e += *e == '|') {
         snprintf(name, size, "%.*s", (int)strcspn(e, "|"), e);
@@ -158,10 +160,10 @@ static void take_environment(struct parser *p)
         const struct flag *f = &flag_table[i];
         char name[64];
         const char *text =
-            p->given[i] || f->effect == FLAG_SILENT ? NULL : environment_name(f, name, sizeof(name));
+            p->given[i] || f->effect == FLAG_SILENT ? NULL : flag_environment(f, name, sizeof(name));
         if (!text)
             continue;
-        if (go_value(f, text))
+        if (flag_takes(f, text))
             take(p->c, f, keep(p->c, "%s", text), keep(p->c, "environment %s", name));
         else
             usage(p,
@@ -186,7 +188,7 @@ static void act(struct parser *p, const struct flag *f, const char *text)
     struct command *c = p->c;
     if (strcmp(f->name, "config") == 0 || strcmp(f->name, "check") == 0)
         c->ini = text;
-    if (f->type == FLAG_BOOL && strcmp(go_bool(text), "no") == 0)
+    if (f->type == FLAG_BOOL && strcmp(flag_bool(text), "no") == 0)
         return;
     if (strcmp(f->name, "check") == 0)
         c->what = COMMAND_CHECK;
@@ -219,7 +221,7 @@ static void act(struct parser *p, const struct flag *f, const char *text)
 
 static void give(struct parser *p, const struct flag *f, char *text)
 {
-    if (!go_value(f, text)) {
+    if (!flag_takes(f, text)) {
         const char *kind = f->type == FLAG_BOOL ? "boolean value" : "value";
         const char *flag = f->type == FLAG_BOOL ? "" : "flag ";
         usage(p, "Incorrect Usage: invalid %s \"%.60s\" for %s-%s: parse error", kind, text, flag, f->name);
@@ -369,6 +371,8 @@ void command_parse(struct command *c, int argc, char **argv)
         take_flags(&p);
     c->given = p.given;
     c->settings = flag_settings(p.given);
+    if (!p.over)
+        command_tell(c);
 }
 
 void command_free(struct command *c)

@@ -166,6 +166,8 @@ enum cv_error runtime_prepare(struct runtime *r, struct cv_err *err)
         .n_gates = r->n_gates,
         .origin_request = r->command->origin_request,
         .n_origin_request = r->command->n_origin_request,
+        .flags = r->command->told,
+        .n_flags = r->command->n_told,
         .settings = r->command->settings,
         .ended = tunnel_ended,
         .arg = r,

@@ -404,10 +404,14 @@ enum cv_error orchestrator_local_file(const char *name, struct cv_err *err)
     return e;
 }
 
-char *orchestrator_local_json(void)
+char *orchestrator_local_json(const struct tunnel_setting *flags, size_t n)
 {
     struct cv_buf b = { 0 };
-    config_write_local(&b, self.versions.table, NULL, 0);
+    struct config_flag *told = cv_xcalloc(n + 1, sizeof(*told));
+    for (size_t i = 0; i < n; i++)
+        told[i] = (struct config_flag){ cv_str_of(flags[i].key), cv_str_of(flags[i].value) };
+    config_write_local(&b, self.versions.table, told, n);
+    free(told);
     char *text = cv_xmemdup0(b.p, b.n);
     cv_buf_free(&b);
     return text;

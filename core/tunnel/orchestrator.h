@@ -33,8 +33,8 @@ void orchestrator_reread(void);
 void orchestrator_update(int32_t version, struct cv_str config, config_done_fn *done, void *arg);
 int32_t orchestrator_version(void); /* -1: none came yet */
 bool orchestrator_has_rules(void);  /* from the edge, or local ones: not only the 503 before them */
-/* What updateLocalConfiguration tells the edge (docs/protocol.md §16.6). free() it. */
-char *orchestrator_local_json(void);
+/* What updateLocalConfiguration tells the edge (docs/protocol.md §16.6), with flags by name. free() it. */
+char *orchestrator_local_json(const struct tunnel_setting *flags, size_t n);
 void orchestrator_free(void);
 
 #endif

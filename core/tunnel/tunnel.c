@@ -493,7 +493,7 @@ enum cv_error tunnel_prepare(const struct tunnel_setup *setup, struct cv_err *er
     conns_setup(setup->main, on_report);
     orchestrator_setup(setup->main, setup->workers, setup->n_workers);
     enum cv_error e = load_rules(err);
-    tunnel.local_json = orchestrator_local_json();
+    tunnel.local_json = orchestrator_local_json(setup->flags, setup->n_flags);
     if (!e)
         e = tls_setup(conf()->cacert, conf()->post_quantum, err);
     if (!e && conf()->enabled && !(e = choose_edges(err)) && !(e = read_bind_address(err)))

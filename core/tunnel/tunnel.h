@@ -48,7 +48,7 @@ enum cv_error tunnel_check(const void *conf, struct cv_err *);
  * origins. */
 extern const struct cv_module cv_module_registrar;
 
-/* One key of the originRequest of the rule that url makes (docs/protocol.md §16.2). */
+/* One key of the originRequest of the rule that url makes (docs/protocol.md §16.2), or a flag. */
 struct tunnel_setting {
     const char *key, *value;
     bool text; /* a string; else value is JSON: true, 30 */
@@ -64,6 +64,8 @@ struct tunnel_setup {
     size_t n_gates;
     const struct tunnel_setting *origin_request;
     size_t n_origin_request;
+    const struct tunnel_setting *flags; /* that the edge is told about, by name; all text */
+    size_t n_flags;
     const char *settings; /* what the log line `Settings: map[…]` holds between the brackets; NULL: no line */
     void (*ended)(void *arg,
                   int status); /* the tunnel is over: exit with this status; called once, from the loop */

@@ -160,5 +160,27 @@ static void before_the_first_registration_it_is_not_ready(void)
     }
 }
 
-SUITE(system_10_register, TEST(four_connections_register_and_all_can_see_it),
+static void a_tunnel_with_rules_of_its_own_tells_them_and_its_flags(void)
+{
+    for (each_transport(transport)) {
+        struct scene *t = scene_start(&(struct setup){ .transport = transport,
+                                                       .script = "accept:local\n",
+                                                       .flags = "--retries 0x6 --url http_status:204",
+                                                       .alone = true });
+        char protocol[64];
+        snprintf(protocol, sizeof(protocol), "\\\"protocol\\\":\\\"%s\\\",\\\"retries\\\":\\\"6\\\"",
+                 transport);
+        CU_ASSERT_TRUE(scene_wait(t, "event=local-config&count=1"));
+        struct answer a = scene_control(t, "GET", "/log", NULL);
+        CHECK_HOLDS(answer_text(&a), "{\\\"__configuration_flags\\\":{");
+        CHECK_HOLDS(answer_text(&a), protocol);
+        CHECK_HOLDS(answer_text(&a), "},\\\"ingress\\\":[{\\\"service\\\":\\\"http_status:204\\\",");
+        answer_free(&a);
+        CU_ASSERT_TRUE(scene_counts(t, "cloudflared_config_local_config_pushes", 1));
+        scene_stop(t);
+    }
+}
+
+SUITE(system_10_register, TEST(a_tunnel_with_rules_of_its_own_tells_them_and_its_flags),
+      TEST(four_connections_register_and_all_can_see_it),
       TEST(before_the_first_registration_it_is_not_ready));

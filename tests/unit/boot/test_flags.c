@@ -323,9 +323,49 @@ static void help_fits_on_eighty_columns(void)
     }
 }
 
-SUITE(flags, TEST(flags_set_options), TEST(a_flag_wins_over_its_variable_and_empty_is_absent),
-      TEST(wrong_usage_ends_with_255_and_says_what), TEST(a_variable_that_does_not_parse_is_wrong_usage),
-      TEST(commands_of_our_own), TEST(the_token_leaves_the_command_line),
-      TEST(settings_are_sorted_with_aliases_and_masked), TEST(origin_flags_describe_the_one_service_of_url),
+/* As the original prints them: durations and numbers in Go's words, nothing of what the edge need not know. */
+static void the_edge_is_told_of_flags_that_were_given(void)
+{
+    static const struct {
+        const char *line, *told;
+    } cases[] = {
+        { "culvert tunnel run", "loglevel=warn retries=7 " },
+        { "culvert tunnel --loglevel debug -p http2 --no-autoupdate run --token secret --max-active-flows "
+          "010",
+          "loglevel=debug max-active-flows=8 no-autoupdate=true protocol=http2 retries=7 " },
+        { "culvert tunnel --retries 3 --no-autoupdate=F --autoupdate-freq 90m --proto-loglevel error --edge "
+          "a:1 "
+          "--metrics-update-freq 1500ms --origincert /a/b --metrics :0 --edge-ip-version 4 "
+          "--edge-bind-address ::1 run",
+          "autoupdate-freq=1h30m0s edge-bind-address=::1 edge-ip-version=4 loglevel=warn metrics=:0 "
+          "metrics-update-freq=1.5s no-autoupdate=false origincert=/a/b retries=3 "
+          "transport-loglevel=error " },
+        { "culvert tunnel --autoupdate-freq 250ms --metrics-update-freq 61s run",
+          "autoupdate-freq=250ms loglevel=warn metrics-update-freq=1m1s retries=7 " },
+        { "culvert tunnel --autoupdate-freq 0 --metrics-update-freq=-5s run",
+          "autoupdate-freq=0s loglevel=warn metrics-update-freq=-5s retries=7 " },
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct parsed p;
+        char told[512] = "";
+        parse(&p, cases[i].line,
+              (const char *const[]){ "TUNNEL_LOGLEVEL", "warn", "TUNNEL_RETRIES", "0x7", "NO_AUTOUPDATE", "",
+                                     "TUNNEL_EDGE", "b:1", NULL });
+        for (size_t k = 0; k < p.c.n_told; k++) {
+            size_t n = strlen(told);
+            snprintf(told + n, sizeof(told) - n, "%s=%s ", p.c.told[k].key, p.c.told[k].value);
+        }
+        CU_ASSERT_STRING_EQUAL(told, cases[i].told);
+        if (i == 0)
+            CU_ASSERT_STRING_EQUAL(said(&p, "tunnel", "retries")->text, "7");
+        command_free(&p.c);
+    }
+}
+
+SUITE(flags, TEST(the_edge_is_told_of_flags_that_were_given), TEST(flags_set_options),
+      TEST(a_flag_wins_over_its_variable_and_empty_is_absent), TEST(wrong_usage_ends_with_255_and_says_what),
+      TEST(a_variable_that_does_not_parse_is_wrong_usage), TEST(commands_of_our_own),
+      TEST(the_token_leaves_the_command_line), TEST(settings_are_sorted_with_aliases_and_masked),
+      TEST(origin_flags_describe_the_one_service_of_url),
       TEST(what_has_no_effect_is_accepted_and_some_of_it_warned_of), TEST(the_table_is_whole),
       TEST(help_fits_on_eighty_columns));

@@ -107,7 +107,7 @@ static void has_rules_of_its_own_before_the_first(void)
     CU_ASSERT(cv_str_eq(h->worker->routes->rules[0].service, CV_STR("http://127.0.0.1:8080")));
     CU_ASSERT_EQUAL(h->worker->routes->rules[0].settings.connect_timeout, 2);
     CU_ASSERT(cv_str_eq(h->worker->routes->rules[0].settings.http_host_header, CV_STR("a\"b")));
-    json = orchestrator_local_json();
+    json = orchestrator_local_json(NULL, 0);
     CU_ASSERT_PTR_NOT_NULL(strstr(json, "\"service\":\"http://127.0.0.1:8080\""));
     free(json);
     CU_ASSERT_EQUAL(orchestrator_local_service("no url", NULL, 0, &err), CV_E_CONF);

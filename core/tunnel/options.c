@@ -98,7 +98,7 @@ const struct cv_option tunnel_options[] = {
         "before they can be served: host:port or unix:PATH (a connection is enough), or "
         "http://host:port/path (a 2xx "
         "or 3xx)."),
-    OPT(rules_wait, "5s",
+    OPT(rules_wait, "2s",
         "How long requests that the edge sends before its first configuration wait for it; then they are "
         "answered 503. 0: not "
         "at all."),

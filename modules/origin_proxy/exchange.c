@@ -59,7 +59,7 @@ static void fail_system(struct origin_exchange *x, const char *doing)
 
 /* The response has ended. The connection may serve again if both sides of it are where the next request
  * begins. */
-static void complete(struct origin_exchange *x, bool surplus)
+void origin_exchange_complete(struct origin_exchange *x, bool surplus)
 {
     struct origin_link *link = x->link;
     bool reusable =
@@ -108,71 +108,6 @@ void origin_exchange_end(struct origin_exchange *x)
 {
     release(x);
     cv_pipe_finish(x->req->down);
-}
-
-/* ---- time limits ------------------------------------------------------------------------------------- */
-
-/* What the exchange waits for: the limit on it, 0 if there is none. */
-static int64_t limit_of(const struct origin_exchange *x)
-{
-    if (x->half_closed)
-        return conf(x)->half_close_timeout.ms;
-    if (!x->link && !x->h2.conn)
-        return 0; /* connecting has limits of its own */
-    if (!x->req->status && origin_sender_done(&x->out))
-        return conf(x)->first_byte_timeout.ms;
-    return conf(x)->idle_timeout.ms;
-}
-
-/* Until the first of the two limits that count now. */
-static void wait_until_due(struct origin_exchange *x, int64_t now)
-{
-    int64_t limit = limit_of(x), due = x->ends_at;
-    if (limit && (due == 0 || x->moved + limit < due))
-        due = x->moved + limit;
-    if (due == 0)
-        cv_timer_clear(&x->timer);
-    else
-        cv_timer_set(&x->w->self, &x->timer, (struct cv_ms){ due > now ? due - now : 0 });
-}
-
-void origin_exchange_sent(struct origin_exchange *x)
-{
-    x->moved = cv_now(&x->w->self);
-    wait_until_due(x, x->moved);
-}
-
-static void limit_the_whole(struct origin_exchange *x)
-{
-    if (conf(x)->total_timeout.ms == 0 || x->req->type != CV_HTTP)
-        return;
-    int64_t now = cv_now(&x->w->self);
-    x->ends_at = now + conf(x)->total_timeout.ms;
-    wait_until_due(x, now);
-}
-
-void origin_exchange_touch(struct origin_exchange *x)
-{
-    if (x->timer.set)
-        x->moved = cv_now(&x->w->self);
-}
-
-static void on_timer(struct cv_timer *timer)
-{
-    struct origin_exchange *x = CV_OWNER(timer, struct origin_exchange, timer);
-    int64_t now = cv_now(&x->w->self), limit = limit_of(x);
-    if (cv_pipe_room(x->req->down) == 0)
-        x->moved = now; /* it is the visitor who is slow */
-    if (x->ends_at && now >= x->ends_at)
-        origin_exchange_fail(x, CV_E_TIMEOUT, "not done within total_timeout");
-    else if (limit == 0 || now < x->moved + limit)
-        wait_until_due(x, now);
-    else if (x->half_closed)
-        complete(x, true);
-    else
-        origin_exchange_fail(x, CV_E_TIMEOUT,
-                             x->req->status ? "no byte moved within idle_timeout"
-                                            : "no response within the time limit");
 }
 
 /* ---- request ----------------------------------------------------------------------------------------- */
@@ -265,7 +200,7 @@ static ssize_t receive_parsed(struct origin_exchange *x, size_t most)
         cv_pipe_write(x->req->down, (uint8_t *)iov.iov_base + used, surplus);
         send_some(x); /* what the visitor has said already */
     } else if (x->in.reading == ORIGIN_READ_DONE) {
-        complete(x, surplus > 0);
+        origin_exchange_complete(x, surplus > 0);
     }
     return n;
 }
@@ -288,7 +223,7 @@ static ssize_t receive_direct(struct origin_exchange *x, size_t most)
         return got;
     origin_parser_took(&x->in, (size_t)got);
     if (x->in.reading == ORIGIN_READ_DONE)
-        complete(x, false);
+        origin_exchange_complete(x, false);
     return got;
 }
 
@@ -300,7 +235,7 @@ static void on_eof(struct origin_exchange *x)
     if (error)
         origin_exchange_fail(x, error, x->in.why);
     else
-        complete(x, true);
+        origin_exchange_complete(x, true);
 }
 
 /* Reads until the socket is dry, the pipe is full, or others should have their turn. */
@@ -466,8 +401,7 @@ void origin_open(const struct cv_self *self, struct cv_req *req)
     struct origin_exchange *x = cv_slot(req, self);
     x->w = self->local;
     x->req = req;
-    x->timer.fire = on_timer;
-    limit_the_whole(x);
+    origin_exchange_limit(x);
     int64_t length = body_length(req);
     x->buffering = length == CV_BODY_STREAM && req->rule->settings.disable_chunked_encoding;
     if (x->buffering)

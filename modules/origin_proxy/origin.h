@@ -4,6 +4,7 @@
  *   exchange.c  one request and its response, from open() to closed()
  *     request.c   its head as bytes          sender.c  head and body on their way out
  *     parser.c    bytes to a response        raw bytes both ways after an upgrade: both, unframed
+ *     limits.c    how long that may take
  *   h2.h        the same over HTTP/2, many on one connection
  *   pool.c      idle connections           dial.c  name → address → TCP → TLS, or through a proxy: egress.h
  *   link.c      a connection, plain or TLS  tls.c  how an origin's certificate is checked
@@ -266,10 +267,15 @@ void origin_exchange_fail(struct origin_exchange *, enum cv_error, const char *c
 /* The connection or the stream is gone; untouched: the origin did nothing with the request, which may go out again. */
 void origin_exchange_lost(struct origin_exchange *, bool untouched, enum cv_error, const char *cause);
 void origin_exchange_end(struct origin_exchange *); /* the response has ended */
-void origin_exchange_sent(
-    struct origin_exchange *); /* another time limit may count: the request is sent, or begun */
-void origin_exchange_touch(struct origin_exchange *); /* a byte has moved */
+/* It has over HTTP/1.1. surplus: bytes came behind it, or may come, so that the connection serves nobody any more. */
+void origin_exchange_complete(struct origin_exchange *, bool surplus);
 extern const struct origin_sink origin_exchange_sink; /* arg: the exchange */
+
+/* limits.c: how long an exchange may wait, for what, and how long it may take as a whole */
+void origin_exchange_limit(struct origin_exchange *); /* it begins */
+/* Another limit may count: the request is sent, or begun. */
+void origin_exchange_sent(struct origin_exchange *);
+void origin_exchange_touch(struct origin_exchange *); /* a byte has moved */
 
 void origin_open(const struct cv_self *, struct cv_req *);
 void origin_readable(const struct cv_self *, struct cv_req *);

@@ -136,9 +136,8 @@ static void variables(FILE *out)
     }
 }
 
-static void print_program(FILE *out)
+static void introduction(FILE *out)
 {
-    title(out, "CULVERT", 8);
     fputs(".SH NAME\nculvert \\- the connector of a Cloudflare Tunnel\n.SH SYNOPSIS\n", out);
     say(out, "`culvert tunnel` [<flags of tunnel>] `run` [<flags of run>]");
     fputs(".br\n", out);
@@ -146,15 +145,18 @@ static void print_program(FILE *out)
     fputs(".br\n", out);
     say(out, "`culvert` <command>");
     fputs(".SH DESCRIPTION\n", out);
-    say(out, "culvert connects out to Cloudflare's edge, over QUIC or HTTP/2, and carries the requests that "
-             "come in over "
-             "these connections to services nearby. Which hostname goes to which service is said in the "
-             "dashboard, and "
-             "arrives while it runs. It takes the flags, variables and place of cloudflared in token mode.");
-    paragraph(
-        out,
-        "A flag wins over its variable, that over the ini, that over the default. What the ini may say is in "
-        "`culvert.ini`(5).");
+    say(out,
+        "culvert connects out to Cloudflare's edge, over QUIC or HTTP/2, and carries the requests that come "
+        "in over these connections to services nearby. Which hostname goes to which service is said in the "
+        "dashboard, and arrives while it runs. It takes the flags, variables and place of cloudflared in "
+        "token mode.");
+    paragraph(out,
+              "A flag wins over its variable, that over the ini, that over the default. What the ini may "
+              "say is in `culvert.ini`(5).");
+}
+
+static void commands(FILE *out)
+{
     fputs(".SH COMMANDS\n", out);
     for (size_t i = 0; i < word_count; i++) {
         fprintf(out, ".TP\n\\fBculvert ");
@@ -162,6 +164,10 @@ static void print_program(FILE *out)
         fputs("\\fR\n", out);
         say(out, word_table[i].help);
     }
+}
+
+static void all_flags(FILE *out)
+{
     fputs(".SH FLAGS THAT MAY STAND ANYWHERE\n", out);
     flags(out, FLAG_OWN);
     fputs(".SH FLAGS OF TUNNEL\n", out);
@@ -179,6 +185,14 @@ static void print_program(FILE *out)
     flags_with(out, FLAG_ORIGIN_REQUEST);
     paragraph(out, "Accepted with a warning, because whoever sets them may expect something:");
     flags_with(out, FLAG_WARNS);
+}
+
+static void print_program(FILE *out)
+{
+    title(out, "CULVERT", 8);
+    introduction(out);
+    commands(out);
+    all_flags(out);
     fputs(".SH ENVIRONMENT\n", out);
     variables(out);
     fputs(".SH EXIT STATUS\n", out);

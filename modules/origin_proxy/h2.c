@@ -96,16 +96,36 @@ void origin_h2_led(struct origin_exchange *x, enum cv_error error, const char *w
 
 /* ---- the end of a connection ------------------------------------------------------------------------- */
 
+static int64_t count_idling(struct origin_worker *w, struct cv_str key)
+{
+    struct origin_h2 *c;
+    int64_t n = 0;
+    LIST_FOREACH(c, &w->h2, all)
+    {
+        n += c->idling && is_of(c, key);
+    }
+    return n;
+}
+
+/* 0: for ever. */
+static struct cv_ms may_idle(struct origin_h2 *c)
+{
+    bool surplus = count_idling(c->w, (struct cv_str){ c->key, c->key_n }) > c->idle_most;
+    bool sooner = surplus && (c->idle_after.ms == 0 || c->idle_after.ms > ORIGIN_SURPLUS_MS);
+    return sooner ? (struct cv_ms){ ORIGIN_SURPLUS_MS } : c->idle_after;
+}
+
 static void set_idling(struct origin_h2 *c, bool idling)
 {
     if (c->idling == idling)
         return;
     c->idling = idling;
     origin_pool_count(c->w, idling ? 1 : -1);
-    if (!idling)
+    struct cv_ms limit = idling ? may_idle(c) : (struct cv_ms){ 0 };
+    if (limit.ms > 0)
+        cv_timer_set(&c->w->self, &c->idle, limit);
+    else
         cv_timer_clear(&c->idle);
-    else if (c->idle_after.ms)
-        cv_timer_set(&c->w->self, &c->idle, c->idle_after);
 }
 
 /* Never from within a callback of nghttp2. A connection that an earlier request left open may have been closed by
@@ -141,7 +161,7 @@ static void fail_system(struct origin_h2 *c, const char *doing)
 /* Nothing more will happen on it: nghttp2 has said its last word, or nobody wants it any more. */
 static bool is_over(const struct origin_h2 *c)
 {
-    return (c->n_streams == 0 && (c->going || c->once)) || !nghttp2_session_want_read(c->session);
+    return (c->n_streams == 0 && (c->going || c->idle_most == 0)) || !nghttp2_session_want_read(c->session);
 }
 
 /* Frames gather, so that many small ones leave in one write. Bytes that a write was refused stay where they are:
@@ -315,7 +335,7 @@ void origin_h2_adopt(struct origin_exchange *x, struct origin_link *link)
     c->flush.run = on_late;
     c->idle.fire = on_idle;
     c->idle_after = cv_seconds(settings->keep_alive_timeout);
-    c->once = settings->keep_alive_timeout < 0 || settings->keep_alive_connections < 0;
+    c->idle_most = origin_pool_most(settings);
     c->key_n = x->key.n;
     memcpy(c->key, x->key.p, x->key.n);
     TAILQ_INIT(&c->streams);
@@ -345,7 +365,7 @@ void origin_h2_leave(struct origin_exchange *x)
     nghttp2_session_set_stream_user_data(c->session, s->id, NULL);
     if (!s->gone)
         nghttp2_submit_rst_stream(c->session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_CANCEL);
-    if (--c->n_streams == 0 && !c->going && !c->once)
+    if (--c->n_streams == 0 && !c->going && c->idle_most > 0)
         set_idling(c, true);
     origin_h2_flush(c);
 }

@@ -35,7 +35,7 @@ struct origin_h2 {
     struct cv_late flush;
     struct cv_timer idle;
     struct cv_ms idle_after; /* 0: never */
-    bool once;               /* the rule keeps no idle connections */
+    int64_t idle_most;       /* idle ones that the rule keeps; 0: none */
     bool greeted;            /* the origin has said how many streams it takes; until then it gets one */
     bool mute;               /* writing fails; what came before is still read */
     bool going;              /* takes no more streams */

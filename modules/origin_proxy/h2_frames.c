@@ -7,6 +7,8 @@
 enum {
     INTERIM_MAX = 8,            /* 1xx responses of one request */
     IDLE_FRAMES_MAX = 10000,    /* a second */
+    IDLE_FRAME = 1024,          /* bytes; a longer one counts as so many */
+    EXTENSIONS = 10,            /* types from here on are none of RFC 9113's */
     REQUEST_HEAD_MAX = 1 << 24, /* nghttp2's own limit is lower than what an edge lets in */
     CONNECTION_WINDOW =
         16 << 20, /* streams have windows that pipes can hold; this one is only not to stand still */
@@ -185,24 +187,40 @@ static void on_head(struct origin_exchange *x)
         origin_exchange_fail(x, CV_E_LIMIT, "more interim responses than a request can need");
 }
 
-/* An origin that keeps this side busy with frames that carry nothing is left. nghttp2 bounds what it answers with,
- * and says nothing of unknown types: they cost their reading. */
+static bool carries(nghttp2_session *session, const nghttp2_frame_hd *hd)
+{
+    bool ends = hd->flags & NGHTTP2_FLAG_END_STREAM;
+    switch (hd->type) {
+    case NGHTTP2_HEADERS: return nghttp2_session_get_stream_user_data(session, hd->stream_id) != NULL;
+    case NGHTTP2_WINDOW_UPDATE: return true;
+    case NGHTTP2_DATA: return hd->length > 0 || ends;
+    default: return false;
+    }
+}
+
+/* An origin that keeps this side busy with frames that carry nothing is left. nghttp2 bounds CONTINUATION and what it
+ * answers with. */
 static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *user)
 {
     struct origin_h2 *c = user;
-    bool ends = hd->flags & NGHTTP2_FLAG_END_STREAM;
-    bool carries = hd->type == NGHTTP2_HEADERS || hd->type == NGHTTP2_WINDOW_UPDATE ||
-                   (hd->type == NGHTTP2_DATA && (hd->length > 0 || ends));
-    if (carries)
+    if (carries(session, hd))
         return 0;
     int64_t now = cv_now(&c->w->self);
     if (now - c->idle_since >= 1000) {
         c->idle_since = now;
         c->idle_frames = 0;
     }
-    if (++c->idle_frames <= IDLE_FRAMES_MAX)
+    c->idle_frames += 1 + (unsigned)(hd->length / IDLE_FRAME);
+    if (c->idle_frames <= IDLE_FRAMES_MAX)
         return 0;
     return nghttp2_session_terminate_session(session, NGHTTP2_ENHANCE_YOUR_CALM);
+}
+
+/* RFC 9113 §5.5: ignored. That this side asks for them makes on_begin_frame() hear of them. */
+static int on_extension(nghttp2_session *session, void **payload, const nghttp2_frame_hd *hd, void *user)
+{
+    (void)session, (void)payload, (void)hd, (void)user;
+    return NGHTTP2_ERR_CANCEL;
 }
 
 static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *user)
@@ -287,6 +305,9 @@ nghttp2_session *origin_h2_session(struct origin_h2 *c)
     nghttp2_session_callbacks_set_on_stream_close_callback(calls, on_close);
     nghttp2_session_callbacks_set_on_begin_frame_callback(calls, on_begin_frame);
     nghttp2_session_callbacks_set_on_frame_not_send_callback(calls, on_not_sent);
+    nghttp2_session_callbacks_set_unpack_extension_callback(calls, on_extension);
+    for (unsigned type = EXTENSIONS; type <= UINT8_MAX; type++)
+        nghttp2_option_set_user_recv_extension_type(options, (uint8_t)type);
     nghttp2_option_set_no_auto_window_update(options, 1);
     nghttp2_option_set_no_closed_streams(options, 1);
     nghttp2_option_set_max_send_header_block_length(options, REQUEST_HEAD_MAX);

@@ -53,6 +53,8 @@ enum origin_metric {
     ORIGIN_FLOWS_LIMITED
 };
 
+/* Requests come in bursts: an idle connection above the rule's limit is given so long to be wanted again. */
+enum { ORIGIN_SURPLUS_MS = 500 };
 enum { ORIGIN_RESOLVER_SIZE = 64, ORIGIN_SCRATCH = 64 * 1024, ORIGIN_POOL_BUCKETS = 64 };
 
 /* What a worker keeps (cv_self.local). */
@@ -233,6 +235,8 @@ void origin_find_resolver(char out[ORIGIN_RESOLVER_SIZE], const char *file);
 struct cv_str origin_pool_key(struct cv_req *, const struct cv_proxy *via);
 /* The connection of that key that was used last, still quiet; NULL if there is none. The caller owns it. */
 struct origin_link *origin_pool_take(struct origin_worker *, struct cv_str key);
+/* How many idle connections of one key the settings let stay. */
+int64_t origin_pool_most(const struct cv_settings *);
 /* Keeps it for the next request as the settings say, or closes it. */
 void origin_pool_give(struct origin_link *link_take, struct cv_str key, const struct cv_settings *);
 /* Idle connections have become more or fewer. */

@@ -9,14 +9,12 @@ struct origin_pool { /* exists while it holds a connection */
     struct origin_worker *w;
     struct origin_link *newest, *oldest;
     size_t n;
-    size_t most;           /* what the rule lets wait for longer than SURPLUS_MS */
+    size_t most;           /* what the rule lets wait for longer than ORIGIN_SURPLUS_MS */
     struct cv_timer timer; /* for the oldest */
     size_t key_n;
     char key[];
 };
 
-/* Requests come in bursts: a connection above the limit is given this long to be wanted again before it is closed. */
-enum { SURPLUS_MS = 500 };
 static const int64_t NEVER = INT64_MAX;
 
 static struct origin_pool **find(struct origin_worker *w, struct cv_str key)
@@ -39,7 +37,7 @@ void origin_pool_count(struct origin_worker *w, int64_t change)
 static int64_t end_of_oldest(const struct origin_pool *pool)
 {
     const struct origin_link *l = pool->oldest;
-    int64_t surplus = pool->n > pool->most ? l->idle_since + SURPLUS_MS : NEVER;
+    int64_t surplus = pool->n > pool->most ? l->idle_since + ORIGIN_SURPLUS_MS : NEVER;
     return surplus < l->close_at ? surplus : l->close_at;
 }
 
@@ -134,10 +132,16 @@ static struct origin_pool *pool_of(struct origin_worker *w, struct cv_str key)
     return pool;
 }
 
-void origin_pool_give(struct origin_link *l, struct cv_str key, const struct cv_settings *settings)
+int64_t origin_pool_most(const struct cv_settings *settings)
 {
     int64_t most = settings->keep_alive_connections ? settings->keep_alive_connections : 2;
-    if (most < 0 || settings->keep_alive_timeout < 0) {
+    return most < 0 || settings->keep_alive_timeout < 0 ? 0 : most;
+}
+
+void origin_pool_give(struct origin_link *l, struct cv_str key, const struct cv_settings *settings)
+{
+    int64_t most = origin_pool_most(settings);
+    if (most == 0) {
         origin_link_free(l);
         return;
     }

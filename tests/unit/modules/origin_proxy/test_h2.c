@@ -263,6 +263,48 @@ static void a_kept_connection_that_closes_costs_nothing(void)
     rig_free(r);
 }
 
+static bool waits_for_idle(struct rig *r, int64_t n)
+{
+    for (int i = 0; i < 5000 && rig_worker(r)->idle != n; i++) {
+        rig_turn(r);
+        usleep(1000);
+    }
+    return rig_worker(r)->idle == n;
+}
+
+static void no_more_connections_wait_than_the_rule_keeps(void)
+{
+    struct rig *r = rig_of_h2();
+    struct rig_seen seen[3];
+    struct h2_origin *o[3];
+    char service[48];
+    snprintf(service, sizeof(service), "http://127.0.0.1:%u", r->port);
+    rig_rule(r, service, "\"keepAliveConnections\":1");
+    r->origin_streams = 1;
+    for (int i = 0; i < 3; i++) {
+        get(r, "/", &seen[i]);
+        o[i] = h2_origin_accept(r);
+    }
+    for (int i = 0; i < 3; i++)
+        h2_origin_answer(o[i], 1);
+    CU_ASSERT_EQUAL(rig_worker(r)->idle, 3); /* for a moment: there may be more to do */
+    CU_ASSERT(waits_for_idle(r, 1));
+    h2_origin_turn(o[0]);
+    CU_ASSERT(!o[0]->gone);
+    get(r, "/later", &seen[0]);
+    h2_origin_turn(o[0]);
+    h2_origin_answer(o[0], 3);
+    CU_ASSERT(seen[0].ended && seen[0].status == 200);
+    CU_ASSERT(nobody_comes(r));
+    for (int i = 0; i < 3; i++) {
+        rig_seen_free(&seen[i]);
+        h2_origin_turn(o[i]);
+        CU_ASSERT_EQUAL(o[i]->gone, i > 0);
+        h2_origin_free(o[i]);
+    }
+    rig_free(r);
+}
+
 static void nobody_at_home_fails_all_who_wait(void)
 {
     struct rig *r = rig_of_h2();
@@ -442,26 +484,108 @@ static void interim_responses_are_few(void)
     rig_free(r);
 }
 
-/* Answers to pings that nobody sent, all at once. */
+/* The frame over and over, behind `first`, if there is one; until the connection ends or so many are sent. */
+static void flood(struct h2_origin *o, const struct rig_seen *seen, const void *frame, size_t n, size_t times)
+{
+    uint8_t *all = cv_xmalloc(n * times);
+    for (size_t i = 0; i < times; i++)
+        memcpy(all + i * n, frame, n);
+    size_t sent = 0;
+    for (int tries = 0; tries < 3000 && sent < n * times && !seen->closed; tries++) {
+        ssize_t got = send(o->fd, all + sent, n * times - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+        sent += got > 0 ? (size_t)got : 0;
+        rig_turn(o->rig);
+    }
+    free(all);
+}
+
 static void a_flood_of_frames_without_use_ends_the_connection(void)
 {
-    enum { FRAME = 17, FRAMES = 20000 };
-    static uint8_t flood[FRAMES * FRAME];
+    enum { FRAMES = 20000 };
+    static const struct {
+        const char *frame; /* a head; its payload is zeroes */
+        size_t payload, times;
+    } cases[] = {
+        { "\0\0\10\6\1\0\0\0\0", 8, FRAMES },      /* answers to pings that nobody sent */
+        { "\0\0\10\6\0\0\0\0\0", 8, FRAMES },      /* pings */
+        { "\0\0\0\4\0\0\0\0\0", 0, FRAMES },       /* SETTINGS */
+        { "\0\0\6\4\0\0\0\0\0", 6, FRAMES },       /* with a setting of unknown kind */
+        { "\0\0\5\2\0\0\0\0\1", 5, FRAMES },       /* PRIORITY */
+        { "\0\0\0\0\0\0\0\0\1", 0, FRAMES },       /* DATA without bytes */
+        { "\0\0\0\372\0\0\0\0\0", 0, FRAMES },     /* of a type that nobody knows */
+        { "\0\0\4\12\0\0\0\0\1", 4, FRAMES },      /* ALTSVC */
+        { "\0\100\0\372\0\0\0\0\0", 16384, 1000 }, /* fewer, but long */
+        { "\0\0\0\11\0\0\0\0\1", 0, FRAMES },      /* CONTINUATION of no head */
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        uint8_t *frame = cv_xcalloc(1, 9 + cases[i].payload);
+        struct rig *r = rig_of_h2();
+        struct rig_seen seen;
+        get(r, "/", &seen);
+        struct h2_origin *o = h2_origin_accept(r);
+        h2_origin_head(o, 1, "text/plain");
+        CU_ASSERT(seen.status == 200 && !seen.closed);
+        memcpy(frame, cases[i].frame, 9);
+        flood(o, &seen, frame, 9 + cases[i].payload, cases[i].times);
+        CU_ASSERT(seen.closed && seen.error == CV_E_PROTO);
+        if (!seen.closed)
+            fprintf(stderr, "  case %zu\n", i);
+        free(frame);
+        h2_origin_free(o);
+        rig_free(r);
+    }
+}
+
+static void heads_that_nobody_waits_for_end_the_connection(void)
+{
+    struct rig *r = rig_of_h2();
+    struct rig_seen seen[2];
+    get(r, "/0", &seen[0]);
+    struct h2_origin *o = h2_origin_accept(r);
+    get(r, "/1", &seen[1]);
+    h2_origin_turn(o);
+    h2_origin_answer(o, 1);
+    CU_ASSERT(seen[0].ended);
+    flood(o, &seen[1], "\0\0\1\1\4\0\0\0\1\210", 10, 20000); /* :status 200, where that has been said */
+    CU_ASSERT(seen[1].closed && seen[1].error == CV_E_PROTO);
+    rig_seen_free(&seen[0]);
+    h2_origin_free(o);
+    rig_free(r);
+}
+
+/* A head that never ends: in pieces without bytes, and in pieces that decode to more than may be. */
+static void a_head_that_does_not_end_ends_the_connection(void)
+{
+    static const struct {
+        const char *frame;
+        size_t n;
+    } cases[] = { { "\0\0\0\11\0\0\0\0\1", 9 }, { "\0\0\1\11\0\0\0\0\1\210", 10 } };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct rig *r = rig_of_h2();
+        struct rig_seen seen;
+        get(r, "/", &seen);
+        struct h2_origin *o = h2_origin_accept(r);
+        CU_ASSERT_EQUAL(send(o->fd, "\0\0\0\1\0\0\0\0\1", 9, MSG_NOSIGNAL), 9);
+        flood(o, &seen, cases[i].frame, cases[i].n, 20000);
+        h2_origin_turn(o);
+        CU_ASSERT(seen.closed && seen.status == 502);
+        CU_ASSERT(o->gone);
+        h2_origin_free(o);
+        rig_free(r);
+    }
+}
+
+/* What RFC 9113 §5.5 asks for: a few of them change nothing. */
+static void frames_of_unknown_types_are_passed_over(void)
+{
     struct rig *r = rig_of_h2();
     struct rig_seen seen;
-    size_t sent = 0;
-    for (size_t i = 0; i < FRAMES; i++)
-        memcpy(flood + i * FRAME, "\0\0\10\6\1", 5);
     get(r, "/", &seen);
     struct h2_origin *o = h2_origin_accept(r);
-    h2_origin_head(o, 1, "text/plain");
-    CU_ASSERT(!seen.closed);
-    for (int tries = 0; tries < 1000 && sent < sizeof(flood) && !seen.closed; tries++) {
-        ssize_t n = send(o->fd, flood + sent, sizeof(flood) - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
-        sent += n > 0 ? (size_t)n : 0;
-        rig_turn(r);
-    }
-    CU_ASSERT(seen.closed && seen.error == CV_E_PROTO);
+    flood(o, &seen, "\0\0\3\372\377\0\0\0\1abc", 12, 100);
+    h2_origin_answer(o, 1);
+    CU_ASSERT(seen.ended && seen.status == 200 && seen.body.n == 5);
+    rig_seen_free(&seen);
     h2_origin_free(o);
     rig_free(r);
 }
@@ -539,12 +663,15 @@ static void whatever_an_origin_says_harms_nobody(void)
     rig_free(r);
 }
 
-SUITE(origin_h2, TEST(requests_share_a_connection), TEST(grpc_talks_both_ways_and_ends_in_trailers),
-      TEST(much_passes_both_ways_within_the_windows), TEST(resets_pass_both_ways),
-      TEST(a_refused_stream_is_sent_again_once), TEST(a_reset_for_another_reason_is_not_sent_again),
-      TEST(no_more_streams_than_the_origin_takes), TEST(bodies_are_there_only_where_they_may_be),
-      TEST(a_response_of_trailers_alone_has_them_in_its_head), TEST(a_broken_response_is_reset),
-      TEST(interim_responses_are_few), TEST(a_flood_of_frames_without_use_ends_the_connection),
+SUITE(origin_h2, TEST(heads_that_nobody_waits_for_end_the_connection),
+      TEST(no_more_connections_wait_than_the_rule_keeps), TEST(a_head_that_does_not_end_ends_the_connection),
+      TEST(frames_of_unknown_types_are_passed_over), TEST(requests_share_a_connection),
+      TEST(grpc_talks_both_ways_and_ends_in_trailers), TEST(much_passes_both_ways_within_the_windows),
+      TEST(resets_pass_both_ways), TEST(a_refused_stream_is_sent_again_once),
+      TEST(a_reset_for_another_reason_is_not_sent_again), TEST(no_more_streams_than_the_origin_takes),
+      TEST(bodies_are_there_only_where_they_may_be), TEST(a_response_of_trailers_alone_has_them_in_its_head),
+      TEST(a_broken_response_is_reset), TEST(interim_responses_are_few),
+      TEST(a_flood_of_frames_without_use_ends_the_connection),
       TEST(an_origin_that_does_not_answer_is_given_up), TEST(whatever_an_origin_says_harms_nobody),
       TEST(a_request_whose_body_has_left_is_not_sent_again),
       TEST(a_connection_that_is_going_finishes_what_it_took),

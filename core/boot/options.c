@@ -128,20 +128,23 @@ void conf_free(struct conf *c)
     free(c);
 }
 
+static void adopt_secret(struct conf *was, struct cv_secret *old, const struct cv_secret *new)
+{
+    *old = (struct cv_secret){ memcpy(block_alloc(&was->blocks, new->n + 1), new->p, new->n), new->n };
+}
+
 void conf_adopt(struct conf *was, const struct conf *is)
 {
     for (size_t i = 0; i < was->n; i++) {
         const struct cv_option *o = &was->options[i];
-        if (!(o->flags & CV_LIVE))
+        const void *new = (const char *)is->data + o->at;
+        if (!(o->flags & CV_LIVE) || value_same(o, field(was, o), new))
             continue;
-        if (o->type == CV_T_SECRET && !value_same(o, field(was, o), (const char *)is->data + o->at)) {
-            const struct cv_secret *s = (const void *)((const char *)is->data + o->at);
-            *(struct cv_secret *)field(was, o) =
-                (struct cv_secret){ memcpy(block_alloc(&was->blocks, s->n + 1), s->p, s->n), s->n };
-            continue;
-        }
         CV_ASSERT(o->type != CV_T_STR && o->type != CV_T_LIST);
-        memcpy(field(was, o), (const char *)is->data + o->at, sizes[o->type]);
+        if (o->type == CV_T_SECRET)
+            adopt_secret(was, field(was, o), new);
+        else
+            memcpy(field(was, o), new, sizes[o->type]);
     }
 }
 

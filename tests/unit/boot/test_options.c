@@ -179,6 +179,14 @@ static void live_numbers_and_secrets_are_adopted_and_the_rest_stays(void)
     CU_ASSERT_EQUAL(s->count, 7);
     CU_ASSERT_PTR_EQUAL(s->name, name);
     CU_ASSERT(cv_str_eq(cv_reveal(s->key), CV_STR("opened otherwise")));
+    const char *key = cv_reveal(s->key).p;
+    is = conf_new("box", options, sizeof(struct some));
+    say(is, "count", "8", "x.ini:1", false);
+    say(is, "key", "opened otherwise", "flag --key", true);
+    conf_adopt(was, is);
+    conf_free(is);
+    CU_ASSERT_EQUAL(s->count, 8);
+    CU_ASSERT_PTR_EQUAL(cv_reveal(s->key).p, key); /* the same one stays where it is */
     conf_free(was);
     CHECK_TEXT(taken(&errors), "");
 }

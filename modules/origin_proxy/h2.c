@@ -372,6 +372,8 @@ void origin_h2_leave(struct origin_exchange *x)
 
 void origin_h2_free(struct origin_worker *w)
 {
-    while (!LIST_EMPTY(&w->h2))
-        end(LIST_FIRST(&w->h2), CV_E_CANCEL, "shutdown");
+    for (struct origin_h2 *c = LIST_FIRST(&w->h2), *next; c; c = next) {
+        next = LIST_NEXT(c, all);
+        end(c, CV_E_CANCEL, "shutdown");
+    }
 }

@@ -291,6 +291,7 @@ static void no_more_connections_wait_than_the_rule_keeps(void)
     CU_ASSERT(waits_for_idle(r, 1));
     h2_origin_turn(o[0]);
     CU_ASSERT(!o[0]->gone);
+    rig_seen_free(&seen[0]);
     get(r, "/later", &seen[0]);
     h2_origin_turn(o[0]);
     h2_origin_answer(o[0], 3);

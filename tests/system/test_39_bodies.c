@@ -155,6 +155,38 @@ static void an_answer_that_has_begun_is_cut_when_the_body_grows_too_long(void)
     }
 }
 
+/* Whose head was culvert's own: [sse] early_head. */
+static void a_stream_whose_head_came_early_ends_in_an_event_that_says_so(void)
+{
+    for (each_transport(transport)) {
+        struct reader r = { .end = 1 };
+        struct http1 h;
+        struct cv_buf body = { 0 };
+        sem_init(&r.begun, 0, 0);
+        sem_init(&r.done, 0, 0);
+        struct scene *t = scene_start(&(struct setup){
+            .transport = transport,
+            .ini = "[limits]\nrequest_body = 100000\n[sse]\nheartbeat = 50ms\nearly_head = 100ms\n",
+            .origin = count,
+            .origin_arg = &r });
+        CU_ASSERT_TRUE_FATAL(scene_open(t, &h, "POST", "/v1/chat/completions",
+                                        "Accept: text/event-stream\r\nTransfer-Encoding: chunked\r\n"));
+        CU_ASSERT_TRUE(send_chunks(&h, 10) && http1_answer(&h, "POST") && h.status == 200);
+        CU_ASSERT_TRUE(sem_within(&r.begun, PATIENCE_MS));
+        CU_ASSERT_TRUE(send_chunks(&h, LIMIT));
+        CU_ASSERT_EQUAL(http1_read_all(&h, &body), 0);
+        cv_buf_add(&body, "", 1);
+        CHECK_HOLDS((char *)body.p, "data: {\"error\":{\"message\":\"");
+        CU_ASSERT_TRUE(sem_within(&r.done, PATIENCE_MS));
+        CU_ASSERT_EQUAL(r.end, HTTP1_CUT);
+        http1_close(&h);
+        scene_stop(t);
+        cv_buf_free(&body);
+        sem_destroy(&r.begun);
+        sem_destroy(&r.done);
+    }
+}
+
 static void a_reload_sets_the_limit_for_what_comes_then(void)
 {
     static char body[LIMIT + 1];
@@ -228,5 +260,6 @@ static void without_error_header_nobody_is_told_what_failed(void)
 SUITE(system_39_bodies, TEST(a_body_that_is_announced_too_long_is_refused_at_once),
       TEST(a_body_that_grows_too_long_is_refused_and_its_origin_hears_the_end),
       TEST(an_answer_that_has_begun_is_cut_when_the_body_grows_too_long),
+      TEST(a_stream_whose_head_came_early_ends_in_an_event_that_says_so),
       TEST(a_reload_sets_the_limit_for_what_comes_then), TEST(a_head_that_is_too_long_costs_its_sender_alone),
       TEST(without_error_header_nobody_is_told_what_failed));

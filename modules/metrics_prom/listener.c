@@ -29,6 +29,8 @@ static int bind_port(const char *host, const char *port, struct cv_err *err)
 {
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV }, *list;
     int rc = getaddrinfo(*host ? host : NULL, port, &hints, &list);
+    if (rc != 0 && strcmp(host, "localhost") == 0) /* a container may have no /etc/hosts; RFC 6761 §6.3 */
+        rc = getaddrinfo("127.0.0.1", port, &hints, &list);
     if (rc != 0) {
         cv_fail(err, CV_E_CONF, "%s", gai_strerror(rc));
         return -1;

@@ -169,9 +169,8 @@ static void an_origin_that_cannot_be_reached_is_named_in_the_log(void)
             CHECK_HOLDS(a.head, "\r\nX-Edge-Source: connector\r\n");
             answer_free(&a);
             snprintf(part, sizeof(part), " ingressRule=%d originService=%s", i, services[i]);
-            CU_ASSERT_TRUE(process_says(t->culvert, part, PATIENCE_MS));
+            CU_ASSERT_TRUE(process_says(t->culvert, "Unable to reach the origin service", PATIENCE_MS));
             char *said = process_output(t->culvert);
-            CHECK_HOLDS(said, "Unable to reach the origin service");
             CHECK_HOLDS(said, part);
             snprintf(part, sizeof(part), " reason=%s\n", reasons[i] ? reasons[i] : "");
             if (reasons[i])

@@ -68,7 +68,8 @@ FUZZERS     := $(patsubst tests/fuzz/fuzz_%.c,%,$(FUZZ_SRC))
 CC       := $(if $(filter default,$(origin CC)),gcc,$(CC))
 CFLAGS   ?= -O2 -g
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wwrite-strings \
-            -Wvla -Wcast-align -Wundef -Wformat=2 -Wimplicit-fallthrough -Wnull-dereference
+            -Wvla -Wcast-align -Wundef -Wformat=2 -Wimplicit-fallthrough -Wnull-dereference \
+            -Wno-missing-field-initializers # what the row of a table leaves out is zero
 HARDEN   := -fstack-protector-strong -fstack-clash-protection
 HARDEN   += $(if $(filter x86_64,$(shell uname -m)),-fcf-protection)
 HARDEN   += $(if $(filter aarch64,$(shell uname -m)),-mbranch-protection=standard)

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <yyjson.h>
 
-static char *vprint(const char *fmt, va_list args)
+__attribute__((format(printf, 1, 0))) static char *vprint(const char *fmt, va_list args)
 {
     char text[1024];
     vsnprintf(text, sizeof(text), fmt, args);

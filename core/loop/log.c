@@ -313,8 +313,8 @@ static void emit(enum cv_level l, const struct cv_fields *given, struct cv_str m
         cv_buf_free(&scratch[i]);
 }
 
-static void log_va(enum cv_level l, const struct cv_fields *fields, bool limited, const char *fmt,
-                   va_list args)
+__attribute__((format(printf, 4, 0))) static void log_va(enum cv_level l, const struct cv_fields *fields,
+                                                         bool limited, const char *fmt, va_list args)
 {
     if (!cv_log_on(l))
         return;

@@ -29,7 +29,7 @@ struct cv_no_proxy {
 const char *cv_proxy_variable(const char *upper)
 {
     char lower[32] = "";
-    for (size_t i = 0; upper[i] && i < sizeof(lower) - 1; i++)
+    for (size_t i = 0; i < sizeof(lower) - 1 && upper[i]; i++)
         lower[i] = (char)tolower((unsigned char)upper[i]);
     const char *value = getenv(upper);
     if (!value || !*value)

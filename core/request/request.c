@@ -236,7 +236,8 @@ struct cv_str cv_copy(struct cv_req *req, struct cv_str s)
     return (struct cv_str){ p, s.n };
 }
 
-static struct cv_str print_va(struct cv_req *req, const char *fmt, va_list args)
+__attribute__((format(printf, 2, 0))) static struct cv_str print_va(struct cv_req *req, const char *fmt,
+                                                                    va_list args)
 {
     char text[1024];
     int n = vsnprintf(text, sizeof(text), fmt, args);

@@ -35,7 +35,7 @@ static struct process *shell(char *command)
     return p;
 }
 
-static char *format(const char *fmt, va_list args)
+__attribute__((format(printf, 1, 0))) static char *format(const char *fmt, va_list args)
 {
     char *text;
     CV_ASSERT(vasprintf(&text, fmt, args) >= 0);

@@ -5,7 +5,6 @@
 
 #include <signal.h>
 #include <stdio.h>
-#include <unistd.h>
 
 /* test_90_secrets.c looks for it */
 #define QUERY_SECRET "query-5e0d9c2b61"

@@ -463,7 +463,7 @@ static void takes_quic_when_it_connects_first(void)
 
 static void a_fixed_protocol_is_never_left(void)
 {
-    for (int p = 0; p < SUP_PROTOCOLS; p++) {
+    for (enum sup_protocol p = 0; p < SUP_PROTOCOLS; p++) {
         world_begin(1);
         world.conf.available[1 - p] = false;
         world_addresses(2);

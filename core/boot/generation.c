@@ -3,6 +3,7 @@
 
 #include "request/local.h"
 #include "request/request.h"
+#include "tunnel/failover.h"
 #include "tunnel/tunnel.h"
 
 #include <limits.h>
@@ -41,6 +42,8 @@ const struct core_section core_sections[CORE_SECTIONS] = {
                       sizeof(struct limits_conf), NULL },
     [CORE_TUNNEL] = { "tunnel", "The tunnel and its connections to the edge.", tunnel_options,
                       sizeof(struct tunnel_conf), tunnel_check },
+    [CORE_FAILOVER] = { "failover", "A second tunnel, for when the first is down.", failover_options,
+                        sizeof(struct failover_conf), failover_check },
     [CORE_ORIGINS] = { "origins", "What requests may be sent to.", origins_options,
                        sizeof(struct origins_conf), origins_check },
     [CORE_REWRITE] = { "rewrite", "Services that are to be found elsewhere than the rules say.",

@@ -157,6 +157,7 @@ enum cv_error runtime_prepare(struct runtime *r, struct cv_err *err)
     local_setup(generation_core(r->g, CORE_ORIGINS), generation_core(r->g, CORE_REWRITE));
     struct tunnel_setup setup = {
         .conf = generation_core(r->g, CORE_TUNNEL),
+        .failover = generation_core(r->g, CORE_FAILOVER),
         .main = r->main,
         .workers = r->workers,
         .n_workers = r->n_workers,

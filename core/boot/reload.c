@@ -4,6 +4,7 @@
 
 #include "request/local.h"
 #include "tunnel/conn.h"
+#include "tunnel/failover.h"
 #include "tunnel/tunnel.h"
 
 #include <stdlib.h>
@@ -62,6 +63,17 @@ static bool speaks(const struct generation *g, const char *protocol)
     return false;
 }
 
+static void check_second(const struct change *c, struct problems *refused)
+{
+    const struct failover_conf *was = generation_core(c->r->g, CORE_FAILOVER),
+                               *is = generation_core(c->g, CORE_FAILOVER);
+    struct cv_err err;
+    if ((was->token.n == 0) != (is->token.n == 0))
+        problem(refused, "[failover] token: a second tunnel that comes or goes needs a restart");
+    else if (is->token.n && tunnel_token_check(is->token, &err) != CV_OK)
+        problem(refused, "[failover] token: it is not a tunnel token");
+}
+
 static void check_core(const struct change *c, struct problems *refused)
 {
     static const char *const protocols[] = { NULL, "quic", "http2" };
@@ -72,6 +84,7 @@ static void check_core(const struct change *c, struct problems *refused)
     struct cv_err err;
     if (tunnel->enabled && tunnel->token.n && tunnel_token_check(tunnel->token, &err) != CV_OK)
         problem(refused, "[tunnel] token: it is not a tunnel token");
+    check_second(c, refused);
     if (tunnel->enabled && protocol && !speaks(c->g, protocol))
         problem(refused, "[tunnel] protocol: no module speaks %s any more; edge_%s does", protocol, protocol);
 }
@@ -237,7 +250,7 @@ static struct conf *settle_core(struct runtime *r, size_t section, struct conf *
     struct comparing quiet = { .refused = NULL };
     struct conf *was = r->g->core[section];
     bool same = difference(was, is, &quiet) == 0;
-    if (!same && section != CORE_TUNNEL) {
+    if (!same && section != CORE_TUNNEL && section != CORE_FAILOVER) {
         retire(r, was);
         return is;
     }

@@ -19,6 +19,9 @@ struct cv_instance {
 
 #define THREADS_MAX 65 /* main and at most 64 workers */
 
+/* Whose connection a request came by: the tunnel's, or the second one's of [failover]. */
+enum tunnel_id { TUNNEL_FIRST, TUNNEL_SECOND, TUNNELS };
+
 struct chain;         /* request/ */
 struct route_table;   /* request/ */
 struct route_scratch; /* request/ */
@@ -48,9 +51,9 @@ struct cv_worker {
     struct cv_self core;   /* a cv_self without an instance, for core code */
     struct cv_self *selfs; /* by instance id                        */
     const struct chain *chain;
-    uint32_t epoch;                /* of the chain: requests that begin now */
-    struct route_table *routes;    /* in force on this thread; one reference */
-    struct route_scratch *scratch; /* request/: for matching rules      */
+    uint32_t epoch;                      /* of the chain: requests that begin now */
+    struct route_table *routes[TUNNELS]; /* in force on this thread; one reference */
+    struct route_scratch *scratch;       /* request/: for matching rules      */
     void *resolver;
     void *stock;                     /* request/: free chunks, arena blocks   */
     struct cv_series **series_cache; /* metrics                  */
@@ -164,6 +167,8 @@ enum core_metric {
     M_CULVERT_TOKEN_TIME,
     M_CULVERT_EDGE_CONNECTIONS,
     M_CULVERT_EDGE_UP,
+    M_CULVERT_TUNNEL_ACTIVE, /* this and the next: with [failover] alone */
+    M_CULVERT_FAILOVERS,
     M_CULVERT_EDGE_RTT, /* this and the next: tunnel/path.c */
     M_CULVERT_EDGE_MIN_RTT,
     M_CULVERT_EDGE_SENT,

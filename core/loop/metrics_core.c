@@ -153,6 +153,14 @@ const struct cv_metric core_metrics[] = {
     [M_CULVERT_EDGE_UP] = { "culvert_edge_connection_up",
                             "Whether the connection of this index is registered.", CV_GAUGE, "conn_index",
                             NULL },
+    [M_CULVERT_TUNNEL_ACTIVE] = { "culvert_tunnel_active",
+                                  "Whether this tunnel, first or second, has a registered connection. Absent "
+                                  "without [failover].",
+                                  CV_GAUGE, "tunnel", NULL },
+    [M_CULVERT_FAILOVERS] = { "culvert_failovers_total",
+                              "How often the second tunnel took over from the first. Absent without "
+                              "[failover].",
+                              CV_COUNTER, NULL, NULL },
     [M_CULVERT_EDGE_RTT] = { "culvert_edge_rtt_seconds",
                              "Smoothed round-trip time to the edge. Absent while not known.", CV_GAUGE,
                              "conn_index", .per = 1e6 },

@@ -85,6 +85,14 @@ static bool is_name(struct cv_str host)
     return host.n > 0 && host.p[0] != '*';
 }
 
+/* The one that the rule is of. */
+static struct route_table *table_of(const struct cv_worker *w, const struct cv_rule *rule)
+{
+    struct route_table *second = w->routes[TUNNEL_SECOND];
+    bool is_second = second && rule >= second->rules && rule < second->rules + second->n;
+    return is_second ? second : w->routes[TUNNEL_FIRST];
+}
+
 struct cv_ask *cv_ask(const struct cv_self *self, const struct cv_rule *rule, struct cv_str path,
                       struct cv_ms limit, cv_asked_fn *done, void *arg)
 {
@@ -100,7 +108,7 @@ struct cv_ask *cv_ask(const struct cv_self *self, const struct cv_rule *rule, st
     struct cv_req *req = ask->req =
         cv_req_new(&ask->self, NULL, rule->kind == CV_SERVICE_TCP ? CV_WEBSOCKET : CV_HTTP);
     req->rule = rule;
-    request_of(req)->routes = route_table_ref(w->routes);
+    request_of(req)->routes = route_table_ref(table_of(w, rule));
     req->method = CV_STR("GET");
     req->scheme = CV_STR("http");
     req->authority = cv_copy(req, is_name(rule->hostname) ? rule->hostname : rule->target.authority);
@@ -132,7 +140,9 @@ void asks_stop(struct cv_worker *w)
 
 void cv_rules_here(const struct cv_self *self, void (*fn)(void *arg, const struct cv_rule *), void *arg)
 {
-    const struct route_table *table = self->worker->routes;
-    for (size_t i = 0; table && i < table->n; i++)
-        fn(arg, &table->rules[i]);
+    for (size_t t = 0; t < TUNNELS; t++) {
+        const struct route_table *table = self->worker->routes[t];
+        for (size_t i = 0; table && i < table->n; i++)
+            fn(arg, &table->rules[i]);
+    }
 }

@@ -26,10 +26,26 @@ static const char *limit_reached(const struct request *r)
     return stock_over_memory(stock) ? "memory" : NULL;
 }
 
+/* The first tunnel is up, and serves this one. */
+static bool yields(const struct request *r, enum tunnel_id tunnel)
+{
+    const struct stock *stock = r->worker->stock;
+    return stock->yields && tunnel == TUNNEL_SECOND && r->pub.type != CV_TCP &&
+           route_names(r->worker->routes[TUNNEL_FIRST], r->pub.authority);
+}
+
 static void choose_rule(struct request *r)
 {
     struct cv_req *req = &r->pub;
-    r->routes = route_table_ref(r->worker->routes);
+    enum tunnel_id tunnel = request_tunnel(r);
+    if (yields(r, tunnel)) {
+        cv_req_fail(
+            req, CV_E_REFUSED,
+            "the first tunnel is up and serves this hostname; [failover] overlap = yes serves it here "
+            "too");
+        return;
+    }
+    r->routes = route_table_ref(r->worker->routes[tunnel]);
     if (req->type == CV_TCP) { /* private-network streams name their destination themselves */
         req->rule = &r->routes->network;
     } else {

@@ -6,7 +6,7 @@
 /* Nothing is known yet: the request stays at its first step until early_go(). */
 bool early_waits(struct request *);
 /* Rules have come. */
-void early_go(struct cv_worker *);
+void early_go(struct cv_worker *, enum tunnel_id);
 void early_teardown(struct cv_worker *);
 
 #endif

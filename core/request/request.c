@@ -65,8 +65,10 @@ void requests_teardown(struct cv_worker *w)
     w->stock = NULL;
     route_scratch_free(w->scratch);
     w->scratch = NULL;
-    route_table_unref(w->routes);
-    w->routes = NULL;
+    for (size_t i = 0; i < TUNNELS; i++) {
+        route_table_unref(w->routes[i]);
+        w->routes[i] = NULL;
+    }
 }
 
 void requests_limit(struct cv_worker *w, const struct limits_conf *limits)
@@ -84,7 +86,8 @@ void requests_heartbeat(struct cv_worker *w, const struct sse_conf *conf)
 void requests_wait_for_rules(struct cv_worker *w, struct cv_ms limit)
 {
     struct stock *stock = w->stock;
-    stock->early.limit = limit;
+    for (size_t i = 0; i < TUNNELS; i++)
+        stock->early[i].limit = limit;
 }
 
 void requests_name_errors(struct cv_worker *w, bool on)
@@ -127,12 +130,24 @@ uint32_t requests_oldest(const struct cv_worker *w)
     return oldest;
 }
 
-void requests_set_routes(struct cv_worker *w, struct route_table *table_take)
+void requests_set_routes(struct cv_worker *w, enum tunnel_id tunnel, struct route_table *table_take)
 {
-    route_table_unref(w->routes);
-    w->routes = table_take;
+    route_table_unref(w->routes[tunnel]);
+    w->routes[tunnel] = table_take;
     if (w->stock && !table_take->none)
-        early_go(w);
+        early_go(w, tunnel);
+}
+
+void requests_yield(struct cv_worker *w, bool yields)
+{
+    struct stock *stock = w->stock;
+    stock->yields = yields;
+}
+
+enum tunnel_id request_tunnel(const struct request *r)
+{
+    const struct conn_base *conn = (const struct conn_base *)r->pub.conn;
+    return conn ? conn->tunnel : TUNNEL_FIRST;
 }
 
 struct cv_req *request_find(struct cv_worker *w, uint64_t id)

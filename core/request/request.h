@@ -92,6 +92,7 @@ void pipe_kill(struct cv_pipe *); /* drops what it holds */
 /* What tunnel/ makes its connections from. */
 struct conn_base {
     struct cv_conn pub;
+    enum tunnel_id tunnel;
     struct request *requests; /* open ones */
     unsigned open;
     uint64_t ended;                   /* requests of visitors */
@@ -111,8 +112,10 @@ struct chain { /* the instances of one thread and generation, in ini order */
 
 /* Every open request of the connection is failed; their closed() come at the end of this turn, then idle(). */
 void requests_fail_all(struct conn_base *, enum cv_error, const char *why);
-/* The routing table in force on this thread; takes over the reference. Requests that run keep theirs. */
-void requests_set_routes(struct cv_worker *, struct route_table *table_take);
+/* The routing table in force on this thread for that tunnel; takes over the reference. Requests that run keep theirs. */
+void requests_set_routes(struct cv_worker *, enum tunnel_id, struct route_table *table_take);
+/* From now on the second tunnel leaves to the first what that one's rules name. */
+void requests_yield(struct cv_worker *, bool);
 /* An open request of this thread by id, or NULL: for answers that come from another thread. */
 struct cv_req *request_find(struct cv_worker *, uint64_t id);
 #endif

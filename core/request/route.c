@@ -80,12 +80,24 @@ static bool decode_path(struct cv_str path, struct route_scratch *scratch, struc
 
 /* ---- rules -------------------------------------------------------------------------------------------- */
 
+static bool is_for_all(const struct cv_rule *rule)
+{
+    return rule->hostname.n == 0 || cv_str_eq(rule->hostname, CV_STR("*"));
+}
+
 static bool host_matches(const struct cv_rule *rule, struct cv_str host)
 {
-    if (rule->hostname.n == 0 || cv_str_eq(rule->hostname, CV_STR("*")))
-        return true;
-    return hostname_matches(rule->hostname, host) ||
+    return is_for_all(rule) || hostname_matches(rule->hostname, host) ||
            (rule->punycode.n > 0 && hostname_matches(rule->punycode, host));
+}
+
+bool route_names(const struct route_table *table, struct cv_str host)
+{
+    host = route_host(host);
+    for (const struct cv_rule *rule = table->rules; rule < table->rules + table->n; rule++)
+        if (!is_for_all(rule) && host_matches(rule, host))
+            return true;
+    return false;
 }
 
 const struct cv_rule *route_match(const struct route_table *table, struct cv_str host, struct cv_str path,

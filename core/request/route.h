@@ -36,6 +36,8 @@ void route_scratch_free(struct route_scratch *); /* NULL is fine */
  * Source: docs/protocol.md §17. */
 const struct cv_rule *route_match(const struct route_table *, struct cv_str host, struct cv_str path,
                                   struct route_scratch *);
+/* Whether a rule names this Host, by itself or by its ending ("*.a.com"), whatever the path. */
+bool route_names(const struct route_table *, struct cv_str host);
 /* Host without a port, as rules see it: "a.com:80" → "a.com", "[::1]:80" → "::1", "::1" → "::1". */
 struct cv_str route_host(struct cv_str host);
 #endif

@@ -59,6 +59,8 @@ struct request {
 /* A request of our own, with its rule: past the limits, the choice of a rule and the filters. */
 void request_begin(struct cv_req *);
 
+enum tunnel_id request_tunnel(const struct request *);
+
 static inline struct request *request_of(struct cv_req *req)
 {
     CV_ASSERT(req->magic == REQ_MAGIC);

@@ -31,11 +31,13 @@ struct stock {
     bool name_errors;           /* requests_name_errors() */
     bool asks_over;             /* asks_stop() */
     bool api_errors;            /* requests_api_errors() */
+    bool yields;                /* requests_yield() */
     struct early {              /* requests_wait_for_rules() */
         struct cv_ms limit;     /* 0: nobody waits, or no longer */
         struct cv_timer timer;  /* since the first one waits     */
         struct cv_worker *worker;
-    } early;
+        enum tunnel_id tunnel;
+    } early[TUNNELS];
     struct cv_series *pipe_memory;
     struct tallies tallies;
 };

@@ -276,6 +276,7 @@ static struct connection *new_connection(const struct conn_order *o)
     c->base.pub =
         (struct cv_conn){ .magic = CONN_MAGIC, .index = o->index, .addr = o->addr, .local = o->bind };
     c->base.idle = on_idle;
+    c->base.tunnel = o->tunnel;
     c->id = o->id;
     c->previous_attempts = o->previous_attempts;
     c->worker = o->worker;

@@ -18,6 +18,7 @@ enum { CONN_LOCATION = 32 };
 struct conn_order {
     uint32_t id;    /* never used before */
     unsigned index; /* connIndex         */
+    enum tunnel_id tunnel;
     struct cv_worker *worker;
     const struct cv_instance *edge;
     struct sockaddr_storage addr, bind; /* bind: family 0 for none */

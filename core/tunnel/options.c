@@ -1,6 +1,7 @@
-/* options.c: the options of section [tunnel] and the rules between them. */
+/* options.c: the options of sections [tunnel] and [failover], and the rules between them. */
 #include "tunnel/await.h"
 #include "tunnel/discover.h"
+#include "tunnel/failover.h"
 #include "tunnel/tunnel.h"
 
 #include <arpa/inet.h>
@@ -56,7 +57,7 @@ const struct cv_option tunnel_options[] = {
     OPT(on_refused, "exit",
         "What to do when Cloudflare refuses the registration for good before it was ever accepted (wrong "
         "secret, deleted "
-        "tunnel): exit with status 1, or go on trying.",
+        "tunnel): exit with status 1, or go on trying. With [failover] it always goes on.",
         .flags = CV_LIVE, .words = "exit|retry"),
     OPT(refused_tries, "3", "How many such refusals in a row count as for good.", .flags = CV_LIVE, .min = 1,
         .max = 1000),
@@ -117,6 +118,18 @@ static bool given(const char *text)
     return text && *text;
 }
 
+static enum cv_error check_edge(const void *conf, const struct cv_list *edge, struct cv_err *err)
+{
+    for (size_t i = 0; i < edge->n; i++) {
+        struct cv_str host;
+        uint16_t port;
+        if (!discovery_split(edge->v[i], &host, &port))
+            return cv_conf_fail(err, conf, "edge", "\"" CV_STR_FMT "\" is not host:port",
+                                CV_STR_ARG(edge->v[i]));
+    }
+    return CV_OK;
+}
+
 enum cv_error tunnel_check(const void *conf, struct cv_err *err)
 {
     const struct tunnel_conf *c = conf;
@@ -125,13 +138,9 @@ enum cv_error tunnel_check(const void *conf, struct cv_err *err)
     if (given(c->edge_bind_address) && !is_ip(c->edge_bind_address))
         return cv_conf_fail(err, conf, "edge_bind_address", "invalid value for edge-bind-address: %s",
                             c->edge_bind_address);
-    for (size_t i = 0; i < c->edge.n; i++) {
-        struct cv_str host;
-        uint16_t port;
-        if (!discovery_split(c->edge.v[i], &host, &port))
-            return cv_conf_fail(err, conf, "edge", "\"" CV_STR_FMT "\" is not host:port",
-                                CV_STR_ARG(c->edge.v[i]));
-    }
+    enum cv_error e = check_edge(conf, &c->edge, err);
+    if (e)
+        return e;
     for (size_t i = 0; i < c->wait_for.n; i++) {
         struct cv_err why;
         if (await_check(c->wait_for.v[i], &why) != CV_OK)
@@ -144,4 +153,49 @@ enum cv_error tunnel_check(const void *conf, struct cv_err *err)
     if (c->control_timeout.ms <= 0)
         return cv_conf_fail(err, conf, "control_timeout", "must be more than 0");
     return CV_OK;
+}
+
+/* ---- [failover] ---------------------------------------------------------------------------------------- */
+
+#define FAILOVER(field, ...) CV_OPT(struct failover_conf, field, __VA_ARGS__)
+
+const struct cv_option failover_options[] = {
+    FAILOVER(
+        token, "",
+        "Token of a second tunnel, of another zone or account perhaps. A secret: env:NAME or file:/path, "
+        "never the token itself. A reload reads it anew. Without it and token_file there is no failover.",
+        .flags = CV_LIVE),
+    FAILOVER(token_file, "", "File that holds that token; watched as [tunnel] token_file is."),
+    FAILOVER(
+        edge, "",
+        "Addresses host:port of the second tunnel's edge, instead of looking them up. Empty: as [tunnel] "
+        "says."),
+    FAILOVER(mode, "standby",
+             "standby: the second tunnel is connected only while the first is down. hot: always, so that it "
+             "serves at once.",
+             .flags = CV_LIVE, .words = "standby|hot"),
+    FAILOVER(
+        after, "30s",
+        "The first tunnel is down when it has had no registered connection for so long. With hot it is at "
+        "once, but for the start.",
+        .flags = CV_LIVE),
+    FAILOVER(
+        back, "1m",
+        "How long the first must have been registered again before the second stands back: requests under "
+        "way on it finish, within [tunnel] replaced_limit.",
+        .flags = CV_LIVE),
+    FAILOVER(
+        overlap, "no",
+        "With hot: whether the second serves hostnames that rules of the first name, too, while the first "
+        "is up. no: it refuses them, as a connector that is down would.",
+        .flags = CV_LIVE),
+    CV_OPT_END
+};
+
+enum cv_error failover_check(const void *conf, struct cv_err *err)
+{
+    const struct failover_conf *c = conf;
+    if (c->token.n && given(c->token_file))
+        return cv_conf_fail(err, conf, "token_file", "token and token_file exclude each other");
+    return check_edge(conf, &c->edge, err);
 }

@@ -31,24 +31,27 @@ static struct cv_str name_of(unsigned index, char text[12])
 void path_look(struct connection *c)
 {
     const struct cv_edge_ops *edge = c->edge->instance->module->edge;
-    struct cv_path now = { .rtt_us = -1 }, *before = &c->path;
+    struct cv_path now = { .rtt_us = -1 };
     char text[12];
     if (!edge->path || !c->is_up || c->is_down || !edge->path(c->edge, &c->base.pub, &now))
         return;
+    struct cv_path before = c->path;
+    c->path = now;
+    if (c->base.tunnel != TUNNEL_FIRST) /* whose indexes they are */
+        return;
     struct cv_str index = name_of(c->base.pub.index, text), protocol = cv_str_of(edge->protocol);
-    count(M_CULVERT_EDGE_SENT, index, protocol, NULL, now.sent, before->sent);
-    count(M_CULVERT_EDGE_RECEIVED, index, protocol, NULL, now.received, before->received);
-    count(M_CULVERT_EDGE_LOST, index, protocol, NULL, now.lost, before->lost);
-    count(M_CULVERT_EDGE_RESENT, index, protocol, NULL, now.resent, before->resent);
-    count(M_CULVERT_EDGE_RESETS, index, protocol, "culvert", now.resets_sent, before->resets_sent);
-    count(M_CULVERT_EDGE_RESETS, index, protocol, "edge", now.resets_received, before->resets_received);
+    count(M_CULVERT_EDGE_SENT, index, protocol, NULL, now.sent, before.sent);
+    count(M_CULVERT_EDGE_RECEIVED, index, protocol, NULL, now.received, before.received);
+    count(M_CULVERT_EDGE_LOST, index, protocol, NULL, now.lost, before.lost);
+    count(M_CULVERT_EDGE_RESENT, index, protocol, NULL, now.resent, before.resent);
+    count(M_CULVERT_EDGE_RESETS, index, protocol, "culvert", now.resets_sent, before.resets_sent);
+    count(M_CULVERT_EDGE_RESETS, index, protocol, "edge", now.resets_received, before.resets_received);
     show_times(index, &now);
-    *before = now;
 }
 
 void path_gone(const struct connection *c)
 {
     char text[12];
-    if (c->is_up)
+    if (c->is_up && c->base.tunnel == TUNNEL_FIRST)
         show_times(name_of(c->base.pub.index, text), &(struct cv_path){ .rtt_us = -1 });
 }

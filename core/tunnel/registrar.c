@@ -2,6 +2,8 @@
 #include "tunnel/registrar.h"
 #include "tunnel/tunnel.h"
 
+#include "request/state.h"
+
 struct registrar_conf registrar_conf;
 
 /* ---- bytes -------------------------------------------------------------------------------------------- */
@@ -44,6 +46,7 @@ void stream_pump(struct stream *s)
 struct errand {
     struct cv_worker *worker;
     const struct cv_self *self;
+    enum tunnel_id tunnel;
     uint64_t req, ticket;
     int32_t version, applied;
     struct cv_str config; /* owned */
@@ -89,7 +92,7 @@ static void on_outcome(void *arg, const struct config_outcome *outcome)
 static void run_errand(void *arg)
 {
     struct errand *e = arg;
-    orchestrator_update(e->version, e->config, on_outcome, e);
+    orchestrator_update(e->tunnel, e->version, e->config, on_outcome, e);
 }
 
 void stream_configure(struct stream *s, uint64_t ticket, int32_t version, struct cv_str config)
@@ -97,6 +100,7 @@ void stream_configure(struct stream *s, uint64_t ticket, int32_t version, struct
     struct errand *e = cv_xcalloc(1, sizeof(*e));
     e->worker = s->self->worker;
     e->self = s->self;
+    e->tunnel = request_tunnel(request_of(s->req));
     e->req = s->req->id;
     e->ticket = ticket;
     e->version = version;

@@ -509,11 +509,27 @@ void supervisor_drain(struct supervisor *s, int64_t now, int64_t limit)
     settle(s, now);
 }
 
+void supervisor_resume(struct supervisor *s, int64_t now)
+{
+    s->draining = s->drained = s->started = false;
+    s->finished = s->cut = 0;
+    for (unsigned i = 0; i < s->n; i++) {
+        struct slot *slot = &s->slots[i];
+        slot->started = false;
+        slot->due = NEVER;
+        slot->retries = slot->attempts = slot->refusals = 0;
+    }
+    grow(s, now);
+    settle(s, now);
+}
+
 void supervisor_shutdown(struct supervisor *s, int64_t now, const char *why)
 {
     char text[120];
-    snprintf(text, sizeof(text), "Initiating graceful shutdown due to signal %s ...", why);
-    s->ops->log(s->arg, CV_INFO, NULL, text);
+    if (why) {
+        snprintf(text, sizeof(text), "Initiating graceful shutdown due to signal %s ...", why);
+        s->ops->log(s->arg, CV_INFO, NULL, text);
+    }
     s->ending = true;
     if (s->draining)
         settle(s, now);

@@ -69,10 +69,12 @@ struct sup_region {
 void supervisor_addresses(struct supervisor *, int64_t now, const struct sup_region regions[EDGE_REGIONS]);
 void supervisor_report(struct supervisor *, int64_t now, const struct conn_report *);
 void supervisor_tick(struct supervisor *, int64_t now);
-/* why: what the log line says, "terminated". */
+/* why: what the log line says, "terminated"; NULL: somebody else says it. */
 void supervisor_shutdown(struct supervisor *, int64_t now, const char *why);
 /* The same within `limit`, and no end(). Once more: a limit that is sooner counts. */
 void supervisor_drain(struct supervisor *, int64_t now, int64_t limit);
+/* After a drain: connects anew. What still leaves goes on leaving. */
+void supervisor_resume(struct supervisor *, int64_t now);
 /* Routes or addresses changed: what is connected from an address that leads there no more is dead, what waits may work
  * now. After a sleep everything may be dead. */
 void supervisor_network_changed(struct supervisor *, int64_t now);

@@ -19,6 +19,7 @@ struct stamp {
     struct timespec mtime;
 };
 struct token_watch {
+    struct cv_series *age;
     const struct cv_self *self;
     const char *name;
     token_changed_fn *changed;
@@ -66,13 +67,12 @@ bool token_same(const struct token *a, const struct token *b)
            CRYPTO_memcmp(a->secret.p, b->secret.p, a->secret.n) == 0;
 }
 
-static void show_age(const struct stamp *s)
+static void show_age(struct cv_series *age, const struct stamp *s)
 {
-    struct cv_series *series = metric(M_CULVERT_TOKEN_TIME, NULL);
-    if (s->ino)
-        cv_gauge_set(series, s->mtime.tv_sec);
-    else
-        cv_gauge_unset(series);
+    if (age && s->ino)
+        cv_gauge_set(age, s->mtime.tv_sec);
+    else if (age)
+        cv_gauge_unset(age);
 }
 
 static struct stamp look(const char *name)
@@ -110,22 +110,23 @@ static void on_look(struct cv_timer *timer)
     struct stamp now = look(w->name);
     bool changed = !same_stamp(&now, &w->seen);
     w->seen = now;
-    show_age(&now);
+    show_age(w->age, &now);
     if (changed)
         reread(w);
     cv_timer_set(w->self, &w->timer, (struct cv_ms){ LOOK_MS });
 }
 
-struct token_watch *token_watch_new(const struct cv_self *self, const char *name, token_changed_fn *changed,
-                                    void *arg)
+struct token_watch *token_watch_new(const struct cv_self *self, const char *name, struct cv_series *age,
+                                    token_changed_fn *changed, void *arg)
 {
     struct token_watch *w = cv_xcalloc(1, sizeof(*w));
     w->self = self;
     w->name = name;
+    w->age = age;
     w->changed = changed;
     w->arg = arg;
     w->seen = look(name);
-    show_age(&w->seen);
+    show_age(age, &w->seen);
     w->timer.fire = on_look;
     cv_timer_set(self, &w->timer, (struct cv_ms){ LOOK_MS });
     return w;

@@ -13,8 +13,9 @@ struct token_watch;
 /* The file was written and holds a token, perhaps the same one; the callee takes it over. Files that are broken are logged, once for each
  * change, and otherwise not told. */
 typedef void token_changed_fn(void *arg, struct token *take);
-/* name is borrowed. */
-struct token_watch *token_watch_new(const struct cv_self *, const char *name, token_changed_fn *, void *arg);
+/* name is borrowed. age: gets the time of the file's last change; NULL: nobody looks. */
+struct token_watch *token_watch_new(const struct cv_self *, const char *name, struct cv_series *age,
+                                    token_changed_fn *, void *arg);
 void token_watch_free(struct token_watch *); /* NULL is fine */
 bool token_same(const struct token *, const struct token *);
 

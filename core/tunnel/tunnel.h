@@ -53,9 +53,11 @@ struct tunnel_setting {
     const char *key, *value;
     bool text; /* a string; else value is JSON: true, 30 */
 };
-/* conf and the arrays are borrowed until tunnel_free(). */
+/* conf, failover and the arrays are borrowed until tunnel_free(). */
+struct failover_conf;
 struct tunnel_setup {
     const struct tunnel_conf *conf;
+    const struct failover_conf *failover;
     struct cv_worker *main, **workers;
     size_t n_workers;
     const struct cv_instance *const *edges; /* edge modules with a protocol, ini order   */

@@ -75,6 +75,8 @@ static void add_link(void *arg, const struct cv_link *link)
                         strcmp(link->protocol, "quic") == 0 ? ",\"protocol\":1" : "", link->ip);
     if (link->index)
         evbuffer_add_printf(links->out, ",\"index\":%u", link->index);
+    if (strcmp(link->tunnel, "second") == 0)
+        evbuffer_add_printf(links->out, ",\"tunnel\":\"second\"");
     evbuffer_add(links->out, "}", 1);
 }
 

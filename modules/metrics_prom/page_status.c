@@ -96,6 +96,7 @@ static void add_link(void *arg, const struct cv_link *link)
     static const char *const states[] = { "connecting", "registered", "leaving" };
     int64_t registered_s = link->registered_ms / 1000;
     struct writer w = begin(arg, ",");
+    text(&w, "tunnel", cv_str_of(link->tunnel));
     number(&w, "index", link->index);
     text(&w, "state", cv_str_of(states[link->state]));
     text(&w, "protocol", cv_str_of(link->protocol));

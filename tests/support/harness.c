@@ -165,7 +165,7 @@ struct harness *harness_new(unsigned n_filters)
     h->worker->selfs = h->selfs;
     h->worker->chain = &h->chain;
     requests_setup(h->worker, &h->limits);
-    requests_set_routes(h->worker, one_rule());
+    requests_set_routes(h->worker, TUNNEL_FIRST, one_rule());
     return h;
 }
 
@@ -173,7 +173,7 @@ void harness_require_access(struct harness *harness)
 {
     struct route_table *t = one_rule();
     t->rules[0].access_required = true;
-    requests_set_routes(harness->worker, t);
+    requests_set_routes(harness->worker, TUNNEL_FIRST, t);
 }
 
 void harness_free(struct harness *harness)

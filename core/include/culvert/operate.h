@@ -7,8 +7,9 @@
 /* ---- what there is ----------------------------------------------------------------------------------- */
 
 enum cv_link_state { CV_LINK_CONNECTING, CV_LINK_REGISTERED, CV_LINK_LEAVING };
-struct cv_link { /* a connection to the edge; an index may have several while one replaces the other */
-    unsigned index;
+struct cv_link {        /* a connection to the edge; an index may have several while one replaces the other */
+    const char *tunnel; /* "first", or "second": that of [failover] */
+    unsigned index;     /* of the tunnel's connections */
     enum cv_link_state state;
     const char *protocol;  /* "quic", "http2"                                          */
     const char *ip;        /* of the edge                                              */

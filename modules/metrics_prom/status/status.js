@@ -86,7 +86,7 @@ function connection(c) {
   figures.push(`${count(c.open)} open`);
   return element("div", { class: state },
     element("b", {}, element("span", { class: "dot" }, "● "),
-      `${c.index} · ${c.location || c.state} · ${c.protocol}${c.state === "leaving" ? " · leaving" : ""}`),
+      `${c.tunnel === "second" ? "second tunnel · " : ""}${c.index} · ${c.location || c.state} · ${c.protocol}${c.state === "leaving" ? " · leaving" : ""}`),
     element("span", {}, figures.join(" · ")));
 }
 

@@ -83,7 +83,7 @@ static const struct measure measures[] = {
     AT(cv_status, connector_id), AT(cv_status, tunnel_id), AT(cv_status, not_ready),
     AT(cv_status, has_rules), AT(cv_status, stuck), AT(cv_status, stuck_ms),
     SIZE(cv_link),
-    AT(cv_link, index), AT(cv_link, state), AT(cv_link, protocol), AT(cv_link, ip), AT(cv_link, location),
+    AT(cv_link, tunnel), AT(cv_link, index), AT(cv_link, state), AT(cv_link, protocol), AT(cv_link, ip), AT(cv_link, location),
     AT(cv_link, id), AT(cv_link, registered_ms), AT(cv_link, rtt_us), AT(cv_link, open),
     SIZE(cv_note),
     AT(cv_note, unix_s), AT(cv_note, level), AT(cv_note, text),

@@ -199,6 +199,29 @@ static void finds_the_ascii_form_of_names(void)
     route_scratch_free(scratch);
 }
 
+static void tells_which_hosts_its_rules_name(void)
+{
+    static const struct {
+        const char *host;
+        bool named;
+    } cases[] = { { "a.example.com", true },
+                  { "a.example.com:443", true },
+                  { "x.example.org", true },
+                  { "b.example.com", false },
+                  { "example.org", false },
+                  { "xn--mnchen-3ya.example.com", true },
+                  { "", false } };
+    struct route_table *table =
+        table_of(CV_STR("{\"ingress\":[{\"hostname\":\"a.example.com\",\"path\":\"^/v1/\","
+                        "\"service\":\"http_status:200\"},"
+                        "{\"hostname\":\"*.example.org\",\"service\":\"http_status:200\"},"
+                        "{\"hostname\":\"münchen.example.com\",\"service\":\"http_status:200\"},"
+                        "{\"service\":\"http_status:404\"}]}"));
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        CU_ASSERT_EQUAL(route_names(table, cv_str_of(cases[i].host)), cases[i].named);
+    route_table_unref(table);
+}
+
 SUITE(route, TEST(chooses_as_every_vector_says), TEST(takes_the_port_off_a_host),
       TEST(decodes_the_path_and_drops_the_query), TEST(refuses_what_it_cannot_decide),
-      TEST(finds_the_ascii_form_of_names));
+      TEST(finds_the_ascii_form_of_names), TEST(tells_which_hosts_its_rules_name));

@@ -60,7 +60,7 @@ static struct harness *h;
 static void setup(unsigned filters)
 {
     h = harness_new(filters);
-    tally_rules(h->worker->routes);
+    tally_rules(h->worker->routes[TUNNEL_FIRST]);
 }
 
 static void teardown(void)
@@ -266,7 +266,7 @@ static void a_rule_tells_what_has_been_counted_of_it(void)
     cv_req_fail(left, CV_E_CANCEL, "the visitor left");
     harness_turn(h);
     struct cv_rule_counts c;
-    cv_rule_counts(&h->worker->routes->rules[0], &c);
+    cv_rule_counts(&h->worker->routes[TUNNEL_FIRST]->rules[0], &c);
     CU_ASSERT_EQUAL(c.requests, 4);
     CU_ASSERT_EQUAL(c.by_class[2], 2);
     CU_ASSERT_EQUAL(c.by_class[5], 1);

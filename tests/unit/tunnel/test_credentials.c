@@ -129,7 +129,7 @@ static void notices_another_token_in_the_file(void)
     make_file();
     put("", one, "");
     changes = 0;
-    struct token_watch *watch = token_watch_new(worker_core_self(w), file, on_change, NULL);
+    struct token_watch *watch = token_watch_new(worker_core_self(w), file, NULL, on_change, NULL);
     put("", "rubbish", "");
     turn_until_change(w, 1, 1200);
     CU_ASSERT_EQUAL(changes, 0); /* told to the log alone */

@@ -51,7 +51,7 @@ static void follows_the_recorded_sequence(void)
     size_t i, n;
     yyjson_arr_foreach(steps, i, n, step)
     {
-        orchestrator_update((int32_t)yyjson_get_sint(yyjson_obj_get(step, "version")),
+        orchestrator_update(TUNNEL_FIRST, (int32_t)yyjson_get_sint(yyjson_obj_get(step, "version")),
                             vector_str(step, "config"), on_outcome, NULL);
         harness_turn(h);
         CU_ASSERT_EQUAL(answers, i + 1);
@@ -66,26 +66,28 @@ static void follows_the_recorded_sequence(void)
 static void answers_only_when_the_workers_follow(void)
 {
     begin();
-    orchestrator_update(1, CV_STR("{\"ingress\":[{\"service\":\"http_status:404\"}]}"), on_outcome, NULL);
-    orchestrator_update(2, CV_STR("{\"ingress\":[{\"service\":\"http_status:405\"}]}"), on_outcome, NULL);
-    orchestrator_update(1, CV_STR("{}"), on_outcome, NULL);
+    orchestrator_update(TUNNEL_FIRST, 1, CV_STR("{\"ingress\":[{\"service\":\"http_status:404\"}]}"),
+                        on_outcome, NULL);
+    orchestrator_update(TUNNEL_FIRST, 2, CV_STR("{\"ingress\":[{\"service\":\"http_status:405\"}]}"),
+                        on_outcome, NULL);
+    orchestrator_update(TUNNEL_FIRST, 1, CV_STR("{}"), on_outcome, NULL);
     CU_ASSERT_EQUAL(answers, 0);
     harness_turn(h);
     CU_ASSERT_EQUAL(answers, 3);
     CU_ASSERT_EQUAL(applied, 2);
-    CU_ASSERT_EQUAL(h->worker->routes->rules[0].status, 405);
+    CU_ASSERT_EQUAL(h->worker->routes[TUNNEL_FIRST]->rules[0].status, 405);
     end();
 }
 
 static void what_waits_at_the_end_is_let_go(void)
 {
     begin();
-    orchestrator_update(1, CV_STR("{}"), on_outcome, NULL);
-    orchestrator_update(2, CV_STR("{}"), on_outcome, NULL);
+    orchestrator_update(TUNNEL_FIRST, 1, CV_STR("{}"), on_outcome, NULL);
+    orchestrator_update(TUNNEL_FIRST, 2, CV_STR("{}"), on_outcome, NULL);
     end();
     CU_ASSERT_EQUAL(answers, 0);
     CU_ASSERT_EQUAL(dropped, 2);
-    orchestrator_update(3, CV_STR("{}"), on_outcome, NULL);
+    orchestrator_update(TUNNEL_FIRST, 3, CV_STR("{}"), on_outcome, NULL);
     CU_ASSERT_EQUAL(dropped, 3);
 }
 
@@ -95,7 +97,7 @@ static void has_rules_of_its_own_before_the_first(void)
     begin();
     orchestrator_publish();
     harness_turn(h);
-    CU_ASSERT(h->worker->routes->rules[0].implicit);
+    CU_ASSERT(h->worker->routes[TUNNEL_FIRST]->rules[0].implicit);
     char *json = cv_config_json();
     CU_ASSERT_PTR_NOT_NULL(strstr(json, "{\"version\":-1,"));
     free(json);
@@ -104,9 +106,9 @@ static void has_rules_of_its_own_before_the_first(void)
     CU_ASSERT_EQUAL(orchestrator_local_service("http://127.0.0.1:8080", settings, 2, &err), CV_OK);
     orchestrator_publish();
     harness_turn(h);
-    CU_ASSERT(cv_str_eq(h->worker->routes->rules[0].service, CV_STR("http://127.0.0.1:8080")));
-    CU_ASSERT_EQUAL(h->worker->routes->rules[0].settings.connect_timeout, 2);
-    CU_ASSERT(cv_str_eq(h->worker->routes->rules[0].settings.http_host_header, CV_STR("a\"b")));
+    CU_ASSERT(cv_str_eq(h->worker->routes[TUNNEL_FIRST]->rules[0].service, CV_STR("http://127.0.0.1:8080")));
+    CU_ASSERT_EQUAL(h->worker->routes[TUNNEL_FIRST]->rules[0].settings.connect_timeout, 2);
+    CU_ASSERT(cv_str_eq(h->worker->routes[TUNNEL_FIRST]->rules[0].settings.http_host_header, CV_STR("a\"b")));
     json = orchestrator_local_json(NULL, 0);
     CU_ASSERT_PTR_NOT_NULL(strstr(json, "\"service\":\"http://127.0.0.1:8080\""));
     free(json);
@@ -136,7 +138,7 @@ static void reads_rules_from_a_file(void)
 
 static void update(int32_t version, struct cv_str document)
 {
-    orchestrator_update(version, document, on_outcome, NULL);
+    orchestrator_update(TUNNEL_FIRST, version, document, on_outcome, NULL);
     harness_turn(h);
 }
 
@@ -158,13 +160,13 @@ static void serves_after_a_restart_what_was_applied_before(void)
     harness_turn(h);
     CU_ASSERT_EQUAL(orchestrator_version(), 7);
     CU_ASSERT_TRUE(orchestrator_has_rules());
-    CU_ASSERT_EQUAL(h->worker->routes->rules[0].status, 404);
+    CU_ASSERT_EQUAL(h->worker->routes[TUNNEL_FIRST]->rules[0].status, 404);
     update(6, CV_STR("{\"ingress\":[{\"service\":\"http_status:405\"}]}"));
     CU_ASSERT_EQUAL(applied, 7);
-    CU_ASSERT_EQUAL(h->worker->routes->rules[0].status, 404);
+    CU_ASSERT_EQUAL(h->worker->routes[TUNNEL_FIRST]->rules[0].status, 404);
     update(8, CV_STR("{\"ingress\":[{\"service\":\"http_status:406\"}]}"));
     CU_ASSERT_EQUAL(applied, 8);
-    CU_ASSERT_EQUAL(h->worker->routes->rules[0].status, 406);
+    CU_ASSERT_EQUAL(h->worker->routes[TUNNEL_FIRST]->rules[0].status, 406);
     end();
     unlink(file);
     CU_ASSERT_EQUAL(rmdir(dir), 0);
@@ -189,7 +191,7 @@ static void serves_without_a_kept_configuration_that_is_of_no_use(void)
         orchestrator_publish();
         harness_turn(h);
         CU_ASSERT_EQUAL(orchestrator_version(), -1);
-        CU_ASSERT_TRUE(h->worker->routes->rules[0].implicit);
+        CU_ASSERT_TRUE(h->worker->routes[TUNNEL_FIRST]->rules[0].implicit);
         update(1, CV_STR("{\"ingress\":[{\"service\":\"http_status:404\"}]}"));
         CU_ASSERT_EQUAL(applied, 1);
         end();
@@ -215,14 +217,14 @@ static void rules_are_judged_again_when_the_local_settings_change(void)
     begin();
     update(7, CV_STR("{\"ingress\":[{\"path\":\"x\",\"service\":\"http://127.0.0.1:1\"},"
                      "{\"service\":\"http://10.0.0.1:1\"}]}"));
-    struct cv_str key = h->worker->routes->rules[0].pool_key;
+    struct cv_str key = h->worker->routes[TUNNEL_FIRST]->rules[0].pool_key;
     char before[256];
     snprintf(before, sizeof(before), CV_STR_FMT, CV_STR_ARG(key));
     allow("127.0.0.1");
     orchestrator_reread();
     harness_turn(h);
     local_settle();
-    const struct cv_rule *rules = h->worker->routes->rules;
+    const struct cv_rule *rules = h->worker->routes[TUNNEL_FIRST]->rules;
     CU_ASSERT_EQUAL(orchestrator_version(), 7);
     CU_ASSERT_EQUAL(rules[0].barred.n, 0);
     CU_ASSERT(rules[1].barred.n > 0 && strstr(rules[1].barred.p, "10.0.0.1:1 is not among the targets"));
@@ -236,7 +238,7 @@ static void rules_are_judged_again_when_the_local_settings_change(void)
     orchestrator_reread();
     harness_turn(h);
     local_settle();
-    CU_ASSERT_EQUAL(h->worker->routes->rules[1].barred.n, 0);
+    CU_ASSERT_EQUAL(h->worker->routes[TUNNEL_FIRST]->rules[1].barred.n, 0);
     end();
     local_free();
 }
@@ -247,14 +249,40 @@ static void without_rules_there_is_nothing_to_judge(void)
     allow("127.0.0.1");
     orchestrator_reread();
     harness_turn(h);
-    CU_ASSERT_TRUE(h->worker->routes->none);
+    CU_ASSERT_TRUE(h->worker->routes[TUNNEL_FIRST]->none);
     CU_ASSERT_FALSE(orchestrator_has_rules());
     end();
     local_free();
+}
+
+static void each_tunnel_has_its_own_rules_and_versions(void)
+{
+    struct cv_err err;
+    begin();
+    CU_ASSERT_EQUAL(orchestrator_local_service("http://127.0.0.1:8080", NULL, 0, &err), CV_OK);
+    orchestrator_add_second();
+    orchestrator_publish();
+    harness_turn(h);
+    struct route_table **routes = h->worker->routes;
+    for (size_t i = 0; i < TUNNELS; i++)
+        CU_ASSERT(cv_str_eq(routes[i]->rules[0].service, CV_STR("http://127.0.0.1:8080")));
+    orchestrator_update(TUNNEL_SECOND, 5, CV_STR("{\"ingress\":[{\"service\":\"http_status:418\"}]}"),
+                        on_outcome, NULL);
+    harness_turn(h);
+    CU_ASSERT_EQUAL(answers, 1);
+    CU_ASSERT_EQUAL(applied, 5);
+    CU_ASSERT_EQUAL(orchestrator_version(), -1); /* the first one's */
+    CU_ASSERT_EQUAL(routes[TUNNEL_SECOND]->rules[0].status, 418);
+    CU_ASSERT(cv_str_eq(routes[TUNNEL_FIRST]->rules[0].service, CV_STR("http://127.0.0.1:8080")));
+    orchestrator_reread();
+    harness_turn(h);
+    CU_ASSERT_EQUAL(routes[TUNNEL_SECOND]->rules[0].status, 418);
+    end();
 }
 
 SUITE(orchestrator, TEST(rules_are_judged_again_when_the_local_settings_change),
       TEST(without_rules_there_is_nothing_to_judge), TEST(follows_the_recorded_sequence),
       TEST(answers_only_when_the_workers_follow), TEST(what_waits_at_the_end_is_let_go),
       TEST(has_rules_of_its_own_before_the_first), TEST(serves_after_a_restart_what_was_applied_before),
-      TEST(serves_without_a_kept_configuration_that_is_of_no_use), TEST(reads_rules_from_a_file));
+      TEST(serves_without_a_kept_configuration_that_is_of_no_use), TEST(reads_rules_from_a_file),
+      TEST(each_tunnel_has_its_own_rules_and_versions));

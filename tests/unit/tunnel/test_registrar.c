@@ -354,7 +354,7 @@ static void answers_configurations_by_rpc_as_recorded(void)
     for (size_t i = 0; i < 3; i++) {
         begin(5000);
         if (i == 1) {
-            orchestrator_update(7, CV_STR("{}"), ignore, NULL);
+            orchestrator_update(TUNNEL_FIRST, 7, CV_STR("{}"), ignore, NULL);
             turn();
         }
         open_stream(CV_RPC);

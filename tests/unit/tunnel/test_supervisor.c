@@ -807,6 +807,35 @@ static void drains_without_ending_and_ends_later(void)
     world_end();
 }
 
+static void connects_anew_after_a_drain_beside_what_still_drains(void)
+{
+    world_begin(2);
+    world_addresses(4);
+    world_connect_all();
+    uint32_t busy = LAST(0)->id;
+    supervisor_drain(world.s, world.now, 3600000);
+    for (unsigned i = 0; i < 2; i++)
+        world_unregistered(LAST(i)->id);
+    world_down(LAST(1)->id, "closed");
+    CU_ASSERT_EQUAL(supervisor_ready(world.s), 0);
+    supervisor_resume(world.s, world.now);
+    CU_ASSERT_FALSE(supervisor_draining(world.s));
+    world_connect_all();
+    CU_ASSERT_EQUAL(world_count(DIAL), 4);
+    CU_ASSERT_EQUAL(supervisor_ready(world.s), 2);
+    CU_ASSERT_NOT_EQUAL(LAST(0)->id, busy);
+    world_down(busy, "closed"); /* the old one's end is none of the new one's */
+    CU_ASSERT_EQUAL(supervisor_ready(world.s), 2);
+    world_pass(1000);
+    CU_ASSERT_EQUAL(world_count(DIAL), 4);
+    supervisor_drain(world.s, world.now, 1000);
+    for (unsigned i = 0; i < 2; i++)
+        world_down(LAST(i)->id, "closed");
+    CU_ASSERT_TRUE(supervisor_idle(world.s));
+    CU_ASSERT_EQUAL(world_count(DRAINED), 1);
+    world_end();
+}
+
 static void down_with(uint32_t id, unsigned finished, unsigned cut)
 {
     struct conn_report r = { .id = id, .what = CONN_DOWN, .finished = finished, .open = cut };
@@ -1010,6 +1039,7 @@ SUITE(supervisor, TEST(starts_the_first_connection_alone),
       TEST(shutdown_takes_no_longer_than_the_grace_period), TEST(a_grace_period_of_0_closes_at_once),
       TEST(an_edge_that_does_not_answer_cannot_hold_up_an_idle_process),
       TEST(an_edge_that_closes_has_unregistered), TEST(drains_without_ending_and_ends_later),
+      TEST(connects_anew_after_a_drain_beside_what_still_drains),
       TEST(a_drain_tells_what_it_finished_and_what_it_cut), TEST(tells_its_connections),
       TEST(a_new_token_proves_itself_before_the_others_follow), TEST(a_new_token_that_is_refused_is_dropped),
       TEST(a_new_token_that_meets_trouble_is_tried_again), TEST(replaces_connections_whose_path_is_gone),

@@ -433,7 +433,7 @@ static void the_rule_decides_as_the_dashboard_says(void)
                           "\",\"exp\":4102444800}",
                           RIG_ONE);
     bed_with_file(&b, conf);
-    struct cv_rule *rule = &b.h->worker->routes->rules[0];
+    struct cv_rule *rule = &b.h->worker->routes[TUNNEL_FIRST]->rules[0];
     rule->access_required = true;
     rule->settings.access =
         (struct cv_access){ .required = true, .team_name = CV_STR("testteam"), .aud_tag = { audience, 1 } };

@@ -144,7 +144,7 @@ static void route_everything(struct bench *b)
     struct reason reason;
     CV_ASSERT(config_read(CV_STR("{\"ingress\":[{\"service\":\"http://127.0.0.1:1\"}]}"),
                           &(struct config_local){ 0 }, &table, &started, &reason) == CV_OK);
-    requests_set_routes(b->worker, table);
+    requests_set_routes(b->worker, TUNNEL_FIRST, table);
 }
 
 static void trust(struct bench *b)

@@ -94,7 +94,7 @@ void rig_document(struct rig *r, struct cv_str document)
     bool started;
     struct reason reason;
     CV_ASSERT(config_read(document, &(struct config_local){ 0 }, &table, &started, &reason) == CV_OK);
-    requests_set_routes(r->worker, table);
+    requests_set_routes(r->worker, TUNNEL_FIRST, table);
 }
 
 void rig_rule(struct rig *r, const char *service, const char *settings)

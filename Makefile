@@ -84,7 +84,7 @@ PARSE   := -std=gnu17 $(DEFINES) -Icore/include -Icore $(CPPFLAGS) $(DEPS_CFLAGS
 COMPILE := $(CC) $(PARSE) -pthread $(HARDEN) $(INSTRUMENT) $(WARNINGS) $(CFLAGS)
 LINK    := $(CC) -pthread $(INSTRUMENT) $(CFLAGS) $(LDFLAGS) -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed
 # One libssl in the process: the program itself loads it, before any library that would bring another.
-LIBS    := -Wl,--no-as-needed $(DEPS_SSL) -Wl,--as-needed $(DEPS_LIBS)
+LIBS    := -Wl,--no-as-needed $(DEPS_SSL) -Wl,--as-needed $(DEPS_LIBS) -lm
 EXPORTS := $(if $(wildcard core/culvert.syms),-Wl$(comma)--dynamic-list=core/culvert.syms)
 WERROR  := $(if $(filter true,$(CI)),-Werror)
 
@@ -139,7 +139,7 @@ $(B)/culvert $(B)/stage/culvert: $(call objects,core/main.c $(CORE_SRC)) $(wildc
 # A module takes the core's functions from the program that loads it.
 $(foreach m,$(MODULES),$(eval $(B)/modules/$m.so $(B)/stage/modules/$m.so: $(call objects,$(wildcard modules/$m/*.c))))
 $(MODULES:%=$(B)/modules/%.so) $(MODULES:%=$(B)/stage/modules/%.so): $(B)/files
-	$(call linked,-shared,$(DEPS_LIBS))
+	$(call linked,-shared,$(DEPS_LIBS) -Wl$(comma)--as-needed -lm)
 
 # The test program holds the core, every module and the fuzz targets.
 $(TESTS): $(call objects,$(CORE_SRC) $(MODULE_SRC) $(SUPPORT_SRC) $(TEST_SRC) $(FUZZ_SRC)) $(B)/obj/replays.o \

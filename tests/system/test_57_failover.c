@@ -19,6 +19,7 @@ static const char second_rules[] = "{\"ingress\":[{\"path\":\"^/who$\",\"service
 
 static void start_second_edge(void)
 {
+    static const char program[] = SUITE_BUILD "/edge_sim";
     struct scene *t = &both.second;
     char key[96], *text;
     snprintf(both.dir, sizeof(both.dir), "/tmp/culvert-failover-XXXXXX");
@@ -32,8 +33,8 @@ static void start_second_edge(void)
     fputs(text, f);
     fclose(f);
     free(text);
-    t->edge = process_start((const char *const[]){ SUITE_BUILD "/edge_sim", "--ca-key", key, "--token-out",
-                                                   both.token, "--config", both.rules, NULL },
+    t->edge = process_start((const char *const[]){ program, "--ca-key", key, "--token-out", both.token,
+                                                   "--config", both.rules, NULL },
                             (const char *const[]){ NULL });
     CU_ASSERT_TRUE_FATAL(process_says(t->edge, "\nready\n", PATIENCE_MS));
     char *said = process_output(t->edge);

@@ -1,4 +1,5 @@
 /* test_75_image.c: what a container of culvert holds, and that it serves in one: read-only, unprivileged, with no shell. */
+#include "real.h"
 #include "scene.h"
 #include "yaml_file.h"
 
@@ -53,6 +54,27 @@ static void the_image_is_small_and_holds_no_other_program(void)
     CU_ASSERT_EQUAL(readlink(ROOT "/usr/local/bin/cloudflared", link, sizeof(link) - 1), 7);
     CU_ASSERT_STRING_EQUAL(link, "culvert");
     CU_ASSERT_EQUAL(access(ROOT "/etc/ssl/certs/ca-certificates.crt", R_OK), 0);
+}
+
+/* ---- that it can be built ----------------------------------------------------------------------------- */
+
+static void the_image_is_built_where_a_builder_is(void)
+{
+    if (real_lacks("buildah mmdebstrap"))
+        return;
+    if (SANITIZED || geteuid() != 0) {
+        suite_skip("root and no sanitizers: to build the image");
+        return;
+    }
+    char *said = real_run("timeout 100 tests/image/run 2>&1");
+    if (strstr(said, "status 77"))
+        suite_skip("a mirror of Debian 13: to build the image");
+    else if (strstr(said, "status 124"))
+        suite_skip("a machine that builds the image in 100 s; `make image-test` has no limit");
+    else
+        CHECK_HOLDS(said, " in all\n");
+    CU_ASSERT_PTR_NULL(strstr(said, "FAIL"));
+    free(said);
 }
 
 /* ---- that it serves ----------------------------------------------------------------------------------- */
@@ -192,4 +214,5 @@ static void the_image_has_started_within_50_ms(void)
 }
 
 SUITE(system_75_image, TEST(the_image_is_small_and_holds_no_other_program),
-      TEST(the_image_serves_with_the_manifests_arguments), TEST(the_image_has_started_within_50_ms));
+      TEST(the_image_is_built_where_a_builder_is), TEST(the_image_serves_with_the_manifests_arguments),
+      TEST(the_image_has_started_within_50_ms));

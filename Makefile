@@ -159,6 +159,9 @@ $(TOOLS) $(B)/edge_sim: $(B)/parts.a
 $(B)/tests/modules/%.so: $(B)/obj/tests/modules/%.o
 	$(call linked,-shared)
 
+# Tests start these.
+$(TESTS): | $(SIM) $(TOOLS) $(REFUSED)
+
 # ---- testing --------------------------------------------------------------------------------------
 
 BUILT_FOR_TESTS := all $(TESTS) $(SIM) $(TOOLS) $(REFUSED) $(if $(SAN),,$(B)/rootfs)

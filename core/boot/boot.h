@@ -70,19 +70,19 @@ struct block;
 void *block_alloc(struct block **, size_t n); /* zeroed */
 void block_free(struct block **);
 
-struct reason {
+struct remark {
     char text[256]; /* never holds a secret */
 };
 /* A literal secret is taken only if `literal`. False: *why says what the text should have been; *field is
  * unchanged. `warning` gets a text where the value is taken but is unwise. Both are quoted behind "where:
  * key: ". */
 bool value_parse(const struct cv_option *, const char *text, bool literal, struct block **, void *field,
-                 struct reason *why, struct reason *warning);
+                 struct remark *why, struct remark *warning);
 /* The shortest text that parses to this value again; a secret is ***. free() it. */
 char *value_format(const struct cv_option *, const void *field);
 bool value_same(const struct cv_option *, const void *a, const void *b);
 /* "yes or no", "1 to 64", "auto, quic or http2", "a duration: 500ms, 1m30s" */
-void value_describe(const struct cv_option *, struct reason *);
+void value_describe(const struct cv_option *, struct remark *);
 
 /* number.c. As Go writes durations: "300ms", "1h15m30.918s", "-1.5h", "0". More than nothing is 1 ms at least. */
 bool duration_parse(const char *text, int64_t *ms);
@@ -114,7 +114,7 @@ struct conf {
 #define OPTIONS_MAX 200
 size_t options_count(const struct cv_option *);
 /* Is the table usable at all? The module is to blame if not. `size` is that of the conf struct. */
-bool options_sound(const struct cv_option *, size_t size, struct reason *why);
+bool options_sound(const struct cv_option *, size_t size, struct remark *why);
 
 struct conf *conf_new(const char *section, const struct cv_option *, size_t size); /* defaults are in */
 void conf_free(struct conf *);

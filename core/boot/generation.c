@@ -163,7 +163,7 @@ static bool is_enabled(struct building *b, const struct ini_section *s)
 {
     struct module_switch is = { true };
     for (size_t i = 0; i < s->n; i++) {
-        struct reason why;
+        struct remark why;
         if (strcmp(s->v[i].key, enabled_option.name) == 0 &&
             !value_parse(&enabled_option, s->v[i].value, false, NULL, &is.enabled, &why, NULL))
             problem(b->errors, "%s:%u: enabled: %s", b->ini.file, s->v[i].line, why.text);

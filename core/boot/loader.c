@@ -153,7 +153,7 @@ static const char *missing_callback(const struct cv_module *m)
 static enum cv_error check_module(const struct cv_module *m, const char *name, const char *file,
                                   struct cv_err *err)
 {
-    struct reason why;
+    struct remark why;
     if (m->magic != CV_MAGIC)
         return cv_fail(err, CV_E_CONF, "%s: cv_module_%s is not made by CV_MODULE(): wrong magic; rebuild it",
                        file, name);

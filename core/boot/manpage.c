@@ -209,7 +209,7 @@ static void print_program(FILE *out)
 
 static void option(FILE *out, const struct cv_option *o)
 {
-    struct reason kind;
+    struct remark kind;
     value_describe(o, &kind);
     const char *def = manual_default(o);
     fputs(".TP\n\\fB", out);

@@ -38,7 +38,7 @@ static void comment(FILE *out, const char *text)
 
 static void ini_option(FILE *out, const struct cv_option *o)
 {
-    struct reason kind;
+    struct remark kind;
     value_describe(o, &kind);
     comment(out, o->help);
     fprintf(out, "; %s%s%s\n", kind.text, o->flags & CV_REQUIRED ? "; required" : "",
@@ -76,7 +76,7 @@ static void markdown_section(FILE *out, const struct core_section *s, const stru
         fprintf(out, " (%s module)", module_kind(m));
     fputs("\n\n| option | default | value | meaning |\n|---|---|---|---|\n", out);
     for (const struct cv_option *o = s->options; o && o->name; o++) {
-        struct reason kind;
+        struct remark kind;
         value_describe(o, &kind);
         fprintf(out, "| `%s` | ", o->name);
         fprintf(out, o->def && *o->def ? "`%s`" : "%s", o->def ? o->def : "");

@@ -47,7 +47,7 @@ static bool default_parses(const struct cv_option *o)
         char bytes[sizeof(struct cv_list)];
     } value;
     struct block *blocks = NULL;
-    struct reason ignored;
+    struct remark ignored;
     bool ok = !o->def || value_parse(o, o->def, false, &blocks, &value, &ignored, &ignored);
     block_free(&blocks);
     return ok;
@@ -74,7 +74,7 @@ static const char *fault(const struct cv_option *options, size_t i, size_t size)
     return NULL;
 }
 
-bool options_sound(const struct cv_option *options, size_t size, struct reason *why)
+bool options_sound(const struct cv_option *options, size_t size, struct remark *why)
 {
     size_t n = options_count(options);
     if (n > OPTIONS_MAX) {
@@ -104,7 +104,7 @@ struct conf *conf_new(const char *section, const struct cv_option *options, size
     c->data = block_alloc(&c->blocks, size);
     for (size_t i = 0; i < c->n; i++) {
         const struct cv_option *o = &options[i];
-        struct reason none;
+        struct remark none;
         c->where[i] = "default";
         if (o->def)
             CV_ASSERT(value_parse(o, o->def, false, &c->blocks, field(c, o), &none, &none));
@@ -167,7 +167,7 @@ void conf_set(struct conf *c, const struct said *s, struct problems *errors, str
         unknown_key(c, s, errors);
         return;
     }
-    struct reason why = { "" }, unwise = { "" };
+    struct remark why = { "" }, unwise = { "" };
     if (value_parse(o, s->text, s->literal, &c->blocks, field(c, o), &why, &unwise)) {
         size_t n = strlen(s->where) + 1;
         c->where[o - c->options] = memcpy(block_alloc(&c->blocks, n), s->where, n);

@@ -46,7 +46,7 @@ static char *keep(struct block **blocks, const char *p, size_t n)
     return copy;
 }
 
-__attribute__((format(printf, 2, 3))) static bool refuse(struct reason *why, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static bool refuse(struct remark *why, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
@@ -150,7 +150,7 @@ static const char *unfit(const char *text, ssize_t n)
 }
 
 static bool secret_from_file(const char *path, struct block **blocks, struct cv_secret *secret,
-                             struct reason *why, struct reason *warning)
+                             struct remark *why, struct remark *warning)
 {
     char text[SECRET_MAX + 1];
     mode_t mode = 0;
@@ -169,7 +169,7 @@ static bool secret_from_file(const char *path, struct block **blocks, struct cv_
 }
 
 static bool parse_secret(const char *text, bool literal, struct block **blocks, struct cv_secret *secret,
-                         struct reason *why, struct reason *warning)
+                         struct remark *why, struct remark *warning)
 {
     if (literal || !*text) {
         *secret = (struct cv_secret){ keep(blocks, text, strlen(text)), strlen(text) };
@@ -188,13 +188,13 @@ static bool parse_secret(const char *text, bool literal, struct block **blocks, 
 
 /* ---- by type ------------------------------------------------------------------------------------------- */
 
-static void add(struct reason *r, const char *text)
+static void add(struct remark *r, const char *text)
 {
     size_t n = strlen(r->text);
     snprintf(r->text + n, sizeof(r->text) - n, "%s", text);
 }
 
-static void describe_words(const char *words, struct reason *r)
+static void describe_words(const char *words, struct remark *r)
 {
     struct cv_str word;
     for (int i = 0; next_word(&words, &word); i++) {
@@ -205,7 +205,7 @@ static void describe_words(const char *words, struct reason *r)
     }
 }
 
-void value_describe(const struct cv_option *o, struct reason *r)
+void value_describe(const struct cv_option *o, struct remark *r)
 {
     r->text[0] = '\0';
     switch (o->type) {
@@ -226,9 +226,9 @@ void value_describe(const struct cv_option *o, struct reason *r)
     }
 }
 
-static bool wrong(const struct cv_option *o, const char *text, struct reason *why)
+static bool wrong(const struct cv_option *o, const char *text, struct remark *why)
 {
-    struct reason wanted;
+    struct remark wanted;
     value_describe(o, &wanted);
     struct suggestion s = { .word = text };
     const char *rest = o->type == CV_T_INT && o->words ? o->words : "";
@@ -260,7 +260,7 @@ static bool parse_int(const struct cv_option *o, const char *text, int *value)
 }
 
 bool value_parse(const struct cv_option *o, const char *text, bool literal, struct block **blocks,
-                 void *field, struct reason *why, struct reason *warning)
+                 void *field, struct remark *why, struct remark *warning)
 {
     int64_t ms;
     switch (o->type) {

@@ -178,7 +178,7 @@ static void every_flag_sets_an_option_that_exists(void)
 
 static void every_table_of_the_program_is_sound(void)
 {
-    struct reason why = { "" };
+    struct remark why = { "" };
     for (size_t i = 0; i < CORE_SECTIONS; i++)
         CU_ASSERT_TRUE(options_sound(core_sections[i].options, core_sections[i].size, &why));
     for (size_t i = 0; i < sizeof(linked) / sizeof(linked[0]); i++)

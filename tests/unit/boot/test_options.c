@@ -131,7 +131,7 @@ static void a_table_that_cannot_work_is_refused(void)
         { { CV_OPT(struct some, key, "hush", "c"), CV_OPT_END },
           "\"key\" has a default that does not parse" },
     };
-    struct reason why;
+    struct remark why;
     CU_ASSERT_TRUE(options_sound(options, sizeof(struct some), &why));
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         CU_ASSERT_FALSE(options_sound(cases[i].options, sizeof(struct some), &why));

@@ -36,11 +36,11 @@ static const struct cv_option *named(const char *name)
 /* The value as text again, or why it is none. */
 static const char *round_trip(const char *option, const char *text)
 {
-    static struct reason why;
+    static struct remark why;
     const struct cv_option *o = named(option);
     struct block *blocks = NULL;
     struct all all = { .s = "" };
-    struct reason warning = { "" };
+    struct remark warning = { "" };
     if (value_parse(o, text, false, &blocks, (char *)&all + o->at, &why, &warning)) {
         char *again = value_format(o, (char *)&all + o->at);
         snprintf(why.text, sizeof(why.text), "%s", again);
@@ -153,7 +153,7 @@ static void a_secret_file_loses_its_last_line_end_and_should_be_private(void)
         snprintf(text, sizeof(text), "file:%s", file);
         struct block *blocks = NULL;
         struct cv_secret secret = { NULL, 0 };
-        struct reason why = { "" }, warning = { "" };
+        struct remark why = { "" }, warning = { "" };
         CU_ASSERT_EQUAL(value_parse(named("k"), text, false, &blocks, &secret, &why, &warning),
                         cases[i].secret != NULL);
         if (cases[i].secret) {
